@@ -1,0 +1,229 @@
+/* The contract between the controller and the shim: the layout of the shared control block, and its constants.
+ *
+ * cffi parses this very file (after dropping the guard lines), so it stays within what its parser reads: plain structs
+ * of fixed-width integers, enums and numeric #defines. Atomic access is by the __atomic builtins, at the place of use.
+ * Areas behind the header are found by the offsets that the header gives. Times are CLOCK_MONOTONIC nanoseconds.
+ */
+#ifndef FL_ABI_H
+#define FL_ABI_H
+#include <stdint.h>
+
+#define FL_MAGIC 0x666c7462
+#define FL_ABI 1
+
+#define FL_MAX_OPS 128
+#define FL_LIVE_RULES 64
+#define FL_MAX_RULES 4096
+#define FL_MAX_PROCS 1024
+#define FL_MAX_PAGES 1024
+#define FL_MAX_LAUNCHES 1024
+#define FL_MAX_PATHS 16384
+#define FL_PATH_BUCKETS 32768
+#define FL_PATH_BYTES 2097152
+#define FL_STRING_BYTES 524288
+#define FL_MAX_PATH_COUNTERS 8192
+#define FL_MAX_CLOCKS 64
+#define FL_GLOBS 4
+
+/* Bits of the gate beyond the families: the shim keeps descriptors; the journal is on. */
+#define FL_GATE_TRACK_BIT 62
+#define FL_GATE_RECORD_BIT 63
+
+enum fl_effect {
+    FL_EFFECT_NONE, FL_EFFECT_ERROR, FL_EFFECT_SHORT, FL_EFFECT_TORN, FL_EFFECT_DELAY, FL_EFFECT_KILL, FL_EFFECT_SIGNAL,
+    FL_EFFECT_STOP, FL_EFFECT_HANG, FL_EFFECT_RETURN, FL_EFFECT_CORRUPT, FL_EFFECT_SPACE, FL_EFFECT_CLOCK, FL_EFFECT_COUNT
+};
+enum fl_phase { FL_BEFORE, FL_AFTER };
+enum fl_scope { FL_SCOPE_PROCESS, FL_SCOPE_SESSION, FL_SCOPE_THREAD, FL_SCOPE_PATH };
+enum fl_fdkind { FL_KIND_FILE = 1, FL_KIND_DIR = 2, FL_KIND_PIPE = 4, FL_KIND_SOCKET = 8, FL_KIND_TTY = 16, FL_KIND_OTHER = 32 };
+enum fl_proc_by { FL_BY_LABEL, FL_BY_COMM, FL_BY_LINEAGE, FL_BY_ANY };
+enum fl_clock_verb { FL_CLOCK_OFFSET, FL_CLOCK_RATE, FL_CLOCK_JUMP, FL_CLOCK_FREEZE };
+
+/* Which predicates and windows a rule has (fl_rule.has). Those below FL_HAS_CALL are settled once per descriptor or path
+ * and rule set; those from FL_HAS_CALL on are looked at on every call. */
+enum fl_has {
+    FL_HAS_PATH = 1, FL_HAS_FROM = 2, FL_HAS_TO = 4, FL_HAS_FD = 8, FL_HAS_PROC = 16,
+    FL_HAS_FLAGS = 256, FL_HAS_SIZE = 512, FL_HAS_OFFSET = 1024, FL_HAS_THREAD = 2048, FL_HAS_AFTER = 4096, FL_HAS_TIME = 8192,
+    FL_HAS_WINDOW = 65536, FL_HAS_P = 131072, FL_HAS_TIMES = 262144
+};
+/* fl_rule.negate: the pattern must not match. */
+enum fl_negate { FL_NOT_PATH = 1, FL_NOT_FROM = 2, FL_NOT_TO = 4, FL_NOT_PROC = 8 };
+
+/* One compiled rule. Immutable once published; a slot is never reused in a session. */
+struct fl_rule {
+    uint64_t ops[2];            /* bit set of operations */
+    uint32_t id;                /* its slot */
+    uint32_t has;
+    uint32_t negate;
+    uint32_t fdkinds;           /* FL_KIND_* accepted; 0 accepts all */
+    uint32_t path[FL_GLOBS];    /* offsets into the strings; any of them matches; 0 ends the list */
+    uint32_t from[FL_GLOBS];
+    uint32_t to[FL_GLOBS];
+    int32_t fd;
+    uint32_t proc_by;
+    uint32_t proc;              /* string: glob for label, comm or lineage */
+    uint32_t thread;            /* string: glob for the thread path */
+    uint64_t flags_mask;        /* (flags & mask) == value */
+    uint64_t flags_value;
+    uint64_t size_min;
+    uint64_t size_max;
+    int64_t offset_min;
+    int64_t offset_max;
+    uint32_t after;             /* slot + 1 of the rule that must have fired */
+    uint32_t scope;
+    uint64_t first;             /* window over the matching calls, counted from 1 */
+    uint64_t last;
+    uint64_t step;
+    uint64_t p;                 /* probability times 2^32 */
+    uint64_t times;             /* at most so many firings in the scope */
+    uint64_t at_ns;             /* session time */
+    uint64_t for_ns;            /* 0: for ever */
+    uint32_t effect;
+    uint32_t phase;
+    int32_t error;              /* errno */
+    int32_t signal;
+    int64_t value;              /* return value; bytes of short, torn, corrupt or space; offset or jump in ns */
+    uint32_t percent;           /* short: per cent of the size, if not 0 */
+    uint32_t clock;             /* clock rules: bits 1 << clockid */
+    uint32_t clock_verb;
+    uint32_t corrupt_read;      /* unused by the decision */
+    uint64_t rate;              /* clock rate times 2^32 */
+    uint64_t delay_ns;
+    uint64_t jitter_ns;
+};
+
+struct fl_counter { uint64_t matched; uint64_t fired; };
+
+/* What the whole session knows of one rule. */
+struct fl_tally {
+    struct fl_counter folded;   /* of processes whose slot was given away */
+    struct fl_counter session;  /* scope=session */
+    uint64_t space_left;        /* bytes that still fit; meaningful once space_init is 1 */
+    uint32_t space_init;
+    uint32_t first_event;       /* 1 + the index into the firings ring of the first firing, 0: never */
+    uint64_t fired_any;         /* firings in all, kept for after= */
+    uint64_t reserved;
+};
+
+/* The live rules: two copies, the generation's low bit tells which one is current. */
+struct fl_set {
+    uint32_t generation;
+    uint32_t count;
+    uint64_t gate;
+    uint64_t interest[FL_MAX_OPS];   /* operation -> positions of live rules */
+    uint16_t slot[FL_LIVE_RULES];    /* position -> slot */
+};
+
+enum fl_proc_state { FL_PROC_FREE, FL_PROC_CLAIMED, FL_PROC_LIVE, FL_PROC_EXEC_PENDING, FL_PROC_EXITED };
+enum fl_proc_flag {
+    FL_PROC_PATCHED = 1, FL_PROC_PATCH_REFUSED = 2, FL_PROC_STOPPED = 4, FL_PROC_SPAWNED = 8, FL_PROC_IO_URING = 16, FL_PROC_ORPHAN = 32,
+    FL_PROC_PYTHON = 64
+};
+
+struct fl_proc {
+    uint32_t state;
+    int32_t pid;
+    uint32_t uid;
+    uint32_t launch;
+    uint32_t children;          /* forks and spawns so far */
+    uint32_t flags;
+    uint32_t clock;             /* clock domain */
+    uint32_t execs;
+    uint64_t identity;          /* hash of the lineage */
+    uint64_t started_ns;
+    char lineage[96];
+    char label[32];
+    char comm[16];
+    char exe[240];              /* the image, while EXEC_PENDING: the one that was asked for */
+    uint16_t page[FL_LIVE_RULES];               /* group of 64 rules -> 1 + its counter page; group 0 is inline */
+    struct fl_counter counters[FL_LIVE_RULES];  /* of rules 0 .. 63 */
+};
+
+struct fl_page { struct fl_counter counters[FL_LIVE_RULES]; };
+
+/* One launched command: the root of a process tree. */
+struct fl_launch { uint32_t claimed; uint32_t number; char label[32]; };
+
+/* An interned path. A mask word is generation << 32 | half of the positions whose path pattern it matches. */
+struct fl_path { uint32_t hash; uint32_t offset; uint32_t length; uint32_t reserved; uint64_t mask[2]; };
+
+struct fl_path_counter { uint64_t key; struct fl_counter count; };
+
+/* A clock domain: virtual = virtual_base + (real - real_base) * rate, per clock; a latch: copy[index & 1] is current. */
+struct fl_clock_line { int64_t real_base_ns; int64_t virtual_base_ns; uint64_t rate; };
+struct fl_clock_state { struct fl_clock_line line[2]; uint32_t clocks; uint32_t frozen; };
+struct fl_clock {
+    uint32_t index;
+    uint32_t in_use;
+    int64_t jump_ns;            /* added by clock rules that fire in a target */
+    struct fl_clock_state copy[2];
+};
+
+/* One record of the journal or of the firings. `sequence` is stored last: 1 + its number. */
+struct fl_event {
+    uint64_t sequence;
+    uint64_t time_ns;           /* session time, 0 without times */
+    int64_t result;             /* negative: -errno */
+    uint64_t size;
+    int64_t offset;
+    uint32_t path;              /* interned path + 1, 0: none */
+    uint32_t path2;
+    uint32_t duration_ns;
+    uint32_t stack;             /* interned stack + 1 */
+    uint16_t process;
+    uint16_t op;
+    uint16_t rule;              /* slot + 1 of the rule that fired */
+    uint8_t effect;
+    uint8_t kind;
+    int32_t fd;
+    uint32_t flags;
+    uint64_t identity;          /* the process' lineage hash: the slot may be reused */
+    uint64_t thread;            /* hash of the thread path */
+    uint64_t nth;               /* the rule's counter at the firing */
+};
+
+struct fl_ring { uint64_t head; uint64_t tail; uint64_t lost; uint64_t offset; uint64_t capacity; };
+
+struct fl_ctl {
+    uint32_t magic;
+    uint32_t abi;
+    uint64_t size;
+    uint64_t gate;              /* bit per family; 0: every call is passed on */
+    uint32_t generation;        /* of the live rule set */
+    uint32_t closed;            /* the session has ended: nobody attaches any more */
+    uint64_t uid;               /* the session's random number, also in the name of its folder */
+    int32_t owner_pid;
+    int32_t guard_pid;
+    uint32_t owner_uid;
+    uint32_t release;           /* futex: whoever hangs waits on it */
+    uint64_t seed;
+    uint64_t t0_ns;             /* session time 0 */
+    uint64_t options;           /* FL_OPT_* */
+    uint32_t attached;
+    uint32_t attach_refused;
+    uint32_t next_page;
+    uint32_t next_path;
+    uint32_t next_path_byte;
+    uint32_t paths_full;
+    uint32_t counters_full;
+    uint32_t slot_ticket;
+    uint64_t rules_off;
+    uint64_t tallies_off;
+    uint64_t procs_off;
+    uint64_t pages_off;
+    uint64_t launches_off;
+    uint64_t buckets_off;
+    uint64_t paths_off;
+    uint64_t path_bytes_off;
+    uint64_t path_counters_off;
+    uint64_t clocks_off;
+    uint64_t strings_off;
+    struct fl_ring journal;
+    struct fl_ring firings;
+    struct fl_set set[2];
+};
+
+#define FL_OPT_TIMES 1
+#define FL_OPT_STACKS 2
+
+#endif

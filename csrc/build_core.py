@@ -1,0 +1,73 @@
+"""Describes the extension `faultlib._core` to cffi: abi.h as it stands, and the pure C parts that Python calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+
+
+def declarations(header: str) -> str:
+    """Returns the part of a header that cffi's parser reads: without guards and includes."""
+    skip = ("#ifndef", "#endif", "#include", "#define FL_ABI_H")
+    return "\n".join(line for line in (HERE / header).read_text().splitlines() if not line.startswith(skip))
+
+
+FUNCTIONS = """
+struct fl_op_info {
+    const char *name;
+    uint8_t family, result;
+    uint8_t fd, dirfd, path, dirfd2, path2, buf, size, iov, iovcnt, offset, flags, source;
+    uint8_t from;
+    ...;
+};
+extern const struct fl_op_info fl_op_table[];
+const char *fl_family_name(int family);
+const char *fl_symbol(int i, int *op);
+int fl_op_count(void);
+
+struct fl_look {
+    uint64_t size; int64_t offset; uint64_t flags; uint64_t now_ns; uint64_t seed; uint64_t identity; uint64_t thread;
+    const char *thread_path; uint64_t path_key; uint32_t op; uint32_t have; ...;
+};
+struct fl_subject { const char *path, *path2; int32_t fd; uint32_t kind; ...; };
+struct fl_who { const char *label, *comm, *lineage; ...; };
+struct fl_thread_counter { uint64_t rule; struct fl_counter count; ...; };
+struct fl_counters {
+    struct fl_counter *process; struct fl_thread_counter *thread; struct fl_tally *tallies; struct fl_path_counter *paths;
+    uint32_t *paths_full; uint32_t alone; ...;
+};
+struct fl_choice { const struct fl_rule *rule; uint64_t nth; uint64_t draw; ...; };
+int fl_glob(const char *pattern, const char *text);
+uint64_t fl_hash(const char *text);
+uint64_t fl_mix(uint64_t a, uint64_t b);
+int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_subject *subject, const struct fl_who *who);
+int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl_look *look, const struct fl_counters *counters,
+                uint32_t position, int may_act, struct fl_choice *choice);
+
+void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
+int fl_guard_spawn(struct fl_ctl *ctl, int owner_pidfd, const char *folder);
+void fl_disarm(struct fl_ctl *ctl);
+int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings);
+uint64_t fl_layout_size(uint64_t journal, uint64_t firings);
+uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out, uint64_t most);
+uint64_t fl_load(uint64_t *word);
+void fl_store(uint64_t *word, uint64_t value);
+uint64_t fl_add(uint64_t *word, uint64_t value);
+void fl_release_waiters(struct fl_ctl *ctl);
+void fl_publish(struct fl_ctl *ctl);
+"""
+
+ffi = FFI()
+ffi.cdef(declarations("abi.h") + FUNCTIONS)
+ffi.set_source(
+    "faultlib._core",
+    '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n',
+    sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
+             for name in ("ops.c", "decide.c", "control.c", "guard.c")],
+    include_dirs=["csrc"],
+    extra_compile_args=["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra"],
+    depends=[str(p) for p in HERE.rglob("*.h")] + [str(HERE / "ops.def")],
+)

@@ -1,0 +1,130 @@
+/* Layout, publishing and draining of the control block, from the controller. */
+#include "control.h"
+#include "ops.h"
+#include <limits.h>
+#include <linux/futex.h>
+#include <stddef.h>
+#include <string.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+_Static_assert(FL_OPS <= FL_MAX_OPS, "fl_set.interest has no room for every operation");
+_Static_assert((int)FL_FAMILIES <= FL_GATE_TRACK_BIT, "the gate has no bit for every family");
+_Static_assert(sizeof(struct fl_event) == 96, "fl_event has holes");
+
+int fl_op_count(void) { return FL_OPS; }
+
+static uint64_t place(uint64_t *at, uint64_t bytes)
+{
+    uint64_t here = (*at + 63) & ~63ull;
+    *at = here + bytes;
+    return here;
+}
+
+int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings)
+{
+    uint64_t at = sizeof *ctl;
+    ctl->magic = FL_MAGIC;
+    ctl->abi = FL_ABI;
+    ctl->rules_off = place(&at, sizeof(struct fl_rule) * FL_MAX_RULES);
+    ctl->tallies_off = place(&at, sizeof(struct fl_tally) * FL_MAX_RULES);
+    ctl->procs_off = place(&at, sizeof(struct fl_proc) * FL_MAX_PROCS);
+    ctl->pages_off = place(&at, sizeof(struct fl_page) * FL_MAX_PAGES);
+    ctl->launches_off = place(&at, sizeof(struct fl_launch) * FL_MAX_LAUNCHES);
+    ctl->buckets_off = place(&at, sizeof(uint32_t) * FL_PATH_BUCKETS);
+    ctl->paths_off = place(&at, sizeof(struct fl_path) * FL_MAX_PATHS);
+    ctl->path_bytes_off = place(&at, FL_PATH_BYTES);
+    ctl->path_counters_off = place(&at, sizeof(struct fl_path_counter) * FL_MAX_PATH_COUNTERS);
+    ctl->clocks_off = place(&at, sizeof(struct fl_clock) * FL_MAX_CLOCKS);
+    ctl->strings_off = place(&at, FL_STRING_BYTES);
+    ctl->firings.offset = place(&at, sizeof(struct fl_event) * firings);
+    ctl->firings.capacity = firings;
+    ctl->journal.offset = place(&at, sizeof(struct fl_event) * journal);
+    ctl->journal.capacity = journal;
+    ctl->size = (at + 4095) & ~4095ull;
+    return 0;
+}
+
+uint64_t fl_layout_size(uint64_t journal, uint64_t firings)
+{
+    struct fl_ctl ctl;
+    memset(&ctl, 0, sizeof ctl);
+    fl_layout(&ctl, journal, firings);
+    return ctl.size;
+}
+
+/* The controller has filled set[(generation + 1) & 1]: make it current. The gate opens after and closes before. */
+void fl_publish(struct fl_ctl *ctl)
+{
+    uint32_t next = ctl->generation + 1;
+    struct fl_set *set = &ctl->set[next & 1];
+    set->generation = next;
+    __atomic_and_fetch(&ctl->gate, set->gate, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&ctl->generation, next, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&ctl->gate, set->gate, __ATOMIC_SEQ_CST);
+    fl_release_waiters(ctl);
+}
+
+/* Everything that hangs looks at its rule again. */
+void fl_release_waiters(struct fl_ctl *ctl)
+{
+    __atomic_add_fetch(&ctl->release, 1, __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, &ctl->release, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/* Ends every fault at once: the gate, the rules, the clocks, the waiters, the stopped. Safe after fork, and twice. */
+void fl_disarm(struct fl_ctl *ctl)
+{
+    __atomic_store_n(&ctl->gate, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&ctl->closed, 1, __ATOMIC_SEQ_CST);
+    uint32_t next = ctl->generation + 1;
+    struct fl_set *set = &ctl->set[next & 1];
+    memset(set, 0, sizeof *set);
+    set->generation = next;
+    __atomic_store_n(&ctl->generation, next, __ATOMIC_SEQ_CST);
+    struct fl_clock *clocks = (struct fl_clock *)((char *)ctl + ctl->clocks_off);
+    for (int i = 0; i < FL_MAX_CLOCKS; i++)
+        if (__atomic_load_n(&clocks[i].in_use, __ATOMIC_ACQUIRE)) {
+            uint32_t flip = clocks[i].index + 1;
+            memset(&clocks[i].copy[flip & 1], 0, sizeof clocks[i].copy[0]);
+            __atomic_store_n(&clocks[i].jump_ns, 0, __ATOMIC_RELEASE);
+            __atomic_store_n(&clocks[i].index, flip, __ATOMIC_RELEASE);
+        }
+    fl_release_waiters(ctl);
+    struct fl_proc *procs = (struct fl_proc *)((char *)ctl + ctl->procs_off);
+    for (int i = 0; i < FL_MAX_PROCS; i++)
+        if ((__atomic_fetch_and(&procs[i].flags, ~(uint32_t)FL_PROC_STOPPED, __ATOMIC_ACQ_REL) & FL_PROC_STOPPED) &&
+            procs[i].pid > 0)
+            kill(procs[i].pid, SIGCONT);
+}
+
+/* Takes finished records off a ring, oldest first. A record not yet finished ends the batch; lost ones are counted. */
+uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out, uint64_t most)
+{
+    struct fl_event *events = (struct fl_event *)((char *)ctl + ring->offset);
+    uint64_t head = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE), tail = ring->tail, n = 0;
+    if (head - tail > ring->capacity) {
+        ring->lost += head - tail - ring->capacity;
+        tail = head - ring->capacity;
+    }
+    while (tail < head && n < most) {
+        struct fl_event *e = &events[tail % ring->capacity];
+        uint64_t before = __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE);
+        if (before < tail + 1)
+            break;
+        out[n] = *e;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (before == tail + 1 && __atomic_load_n(&e->sequence, __ATOMIC_RELAXED) == before)
+            n++;
+        else
+            ring->lost++;
+        tail++;
+    }
+    __atomic_store_n(&ring->tail, tail, __ATOMIC_RELEASE);
+    return n;
+}
+
+uint64_t fl_load(uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+void fl_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+uint64_t fl_add(uint64_t *word, uint64_t value) { return __atomic_add_fetch(word, value, __ATOMIC_ACQ_REL); }

@@ -1,0 +1,20 @@
+/* The controller's side of the control block. Compiled into the extension and used by the guard, never by the shim. */
+#ifndef FL_CONTROL_H
+#define FL_CONTROL_H
+#include "abi.h"
+
+uint64_t fl_layout_size(uint64_t journal, uint64_t firings);
+int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings);
+void fl_publish(struct fl_ctl *ctl);
+void fl_disarm(struct fl_ctl *ctl);
+void fl_release_waiters(struct fl_ctl *ctl);
+uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out, uint64_t most);
+uint64_t fl_load(uint64_t *word);
+void fl_store(uint64_t *word, uint64_t value);
+uint64_t fl_add(uint64_t *word, uint64_t value);
+int fl_op_count(void);
+
+/* Starts the guard process. Returns its pid, or -errno. `owner` is a pidfd of the controller. */
+int fl_guard_spawn(struct fl_ctl *ctl, int owner, const char *folder);
+
+#endif

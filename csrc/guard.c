@@ -1,0 +1,102 @@
+/* The guard: a small process that outlives the controller. When the controller is gone it disarms the targets, and once the
+ * last attached process is gone too it removes the session's folder. Only raw system calls after the fork: the controller
+ * may have had threads. */
+#include "control.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int someone_attached(struct fl_ctl *ctl)
+{
+    struct fl_proc *procs = (struct fl_proc *)((char *)ctl + ctl->procs_off);
+    for (int i = 0; i < FL_MAX_PROCS; i++) {
+        uint32_t state = __atomic_load_n(&procs[i].state, __ATOMIC_ACQUIRE);
+        if ((state == FL_PROC_LIVE || state == FL_PROC_EXEC_PENDING) && procs[i].pid > 0 &&
+            (kill(procs[i].pid, 0) == 0 || errno == EPERM))
+            return 1;
+    }
+    return 0;
+}
+
+/* The folder holds nothing but the launches' links and the session's socket. */
+static void remove_folder(const char *folder)
+{
+    int dir = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0)
+        return;
+    struct { uint64_t ino; int64_t off; unsigned short len; unsigned char type; char name[]; } *entry;
+    char buffer[4096] __attribute__((aligned(8)));
+    long got;
+    while ((got = syscall(SYS_getdents64, dir, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < got; at += entry->len) {
+            entry = (void *)(buffer + at);
+            unlinkat(dir, entry->name, 0);
+        }
+    close(dir);
+    rmdir(folder);
+}
+
+static void guard_main(struct fl_ctl *ctl, int owner, const char *folder)
+{
+    prctl(PR_SET_NAME, "faultlib-guard", 0, 0, 0);
+    struct pollfd wait = {.fd = owner, .events = POLLIN};
+    while (poll(&wait, 1, -1) < 0 && errno == EINTR)
+        ;
+    fl_disarm(ctl);
+    struct timespec nap = {.tv_nsec = 50000000};
+    while (someone_attached(ctl))
+        nanosleep(&nap, NULL);
+    remove_folder(folder);
+}
+
+int fl_guard_spawn(struct fl_ctl *ctl, int owner, const char *folder)
+{
+    int report[2];
+    if (pipe2(report, O_CLOEXEC))
+        return -errno;
+    pid_t middle = fork();
+    if (middle < 0) {
+        int error = errno;
+        close(report[0]);
+        close(report[1]);
+        return -error;
+    }
+    if (middle == 0) { /* forked twice, so that the guard is nobody's zombie */
+        setsid();
+        pid_t guard = fork();
+        if (guard != 0) {
+            ssize_t done = write(report[1], &guard, sizeof guard);
+            _exit(done == sizeof guard ? 0 : 1);
+        }
+        sigset_t all;
+        sigfillset(&all);
+        sigprocmask(SIG_SETMASK, &all, NULL);
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 0);
+        dup2(null, 1);
+        dup2(null, 2);
+        dup2(owner, 3);
+        syscall(SYS_close_range, 4u, ~0u, 0);
+        if (chdir("/"))
+            _exit(1);
+        guard_main(ctl, 3, folder);
+        _exit(0);
+    }
+    close(report[1]);
+    pid_t guard = -1;
+    ssize_t got;
+    while ((got = read(report[0], &guard, sizeof guard)) < 0 && errno == EINTR)
+        ;
+    close(report[0]);
+    while (waitpid(middle, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return got == sizeof guard && guard > 0 ? guard : -EAGAIN;
+}

@@ -1,0 +1,1 @@
+"""faultlib: precise, provable, live syscall faults in unmodified Linux programs."""

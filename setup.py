@@ -1,0 +1,71 @@
+"""Builds the two native parts: the cffi extension `faultlib._core` and the preload shim beside it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SHIM = "faultlib.libfaultlib_preload"
+CONTROLLER_ONLY = {"control.c", "guard.c"}
+# The shim has no use for Python's own flags: it is built by the bare compiler, for any target.
+SHIM_FLAGS = """-std=gnu11 -O2 -g -Wall -Wextra -fPIC -shared -fvisibility=hidden -ftls-model=initial-exec -fno-plt
+    -fno-strict-aliasing -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch -Icsrc
+    -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack""".split()
+
+
+def shim_sources() -> list[str]:
+    sources = sorted(str(p) for d in ("csrc", "csrc/effects", "csrc/wrap") for p in Path(d).glob("*.c"))
+    arch = sorted(str(p) for p in Path("csrc/arch").glob(f"{platform.machine()}*.[cS]"))
+    return [s for s in sources if Path(s).name not in CONTROLLER_ONLY] + arch
+
+
+def version_script(folder: Path) -> Path:
+    """Writes the list of exported symbols, which is the list of intercepted ones."""
+    rows = re.findall(r"^FL_(?:SYM|OWN)\((\w+),", Path("csrc/ops.def").read_text(), re.MULTILINE)
+    script = folder / "exports.map"
+    folder.mkdir(parents=True, exist_ok=True)
+    script.write_text("{ global:\n" + "".join(f"  {name};\n" for name in rows) + "  local: *;\n};\n")
+    return script
+
+
+class BuildNative(build_ext):
+    """Builds the shim with its plain file name and nothing of Python in it."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        if fullname.rsplit(".", 1)[-1] == SHIM.rsplit(".", 1)[-1]:
+            return str(Path(*fullname.split("."))) + ".so"
+        return str(super().get_ext_filename(fullname))
+
+    def build_extension(self, ext: Extension) -> None:
+        if ext.name != SHIM:
+            if os.environ.get("FAULTLIB_WERROR"):
+                ext.extra_compile_args.append("-Werror")
+            super().build_extension(ext)
+            return
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        flags = [*SHIM_FLAGS, f"-Wl,--version-script={version_script(Path(self.build_temp))}"]
+        if os.environ.get("FAULTLIB_WERROR"):
+            flags.append("-Werror")
+        flags += shlex.split(os.environ.get("FAULTLIB_SHIM_FLAGS", ""))
+        self.spawn([*shlex.split(os.environ.get("CC", "cc")), *flags, "-o", str(target), *ext.sources])
+
+
+shim = Extension(
+    SHIM,
+    sources=shim_sources(),
+    depends=[str(p) for p in Path("csrc").rglob("*") if p.suffix in (".h", ".def")],
+)
+
+setup(
+    cffi_modules=["csrc/build_core.py:ffi"],
+    ext_modules=[shim],
+    cmdclass={"build_ext": BuildNative},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
