@@ -25,8 +25,8 @@
 #define FL_MAX_CLOCKS 64
 #define FL_GLOBS 4
 
-/* Bits of the gate beyond the families: the shim keeps descriptors; the journal is on. */
-#define FL_GATE_TRACK_BIT 62
+/* The gate's bit beyond the families: the journal is on. The family `track` stands for the shim's own bookkeeping of
+ * descriptors, it is set whenever a rule or the journal wants to know their paths. */
 #define FL_GATE_RECORD_BIT 63
 
 enum fl_effect {
@@ -110,6 +110,7 @@ struct fl_set {
     uint32_t generation;
     uint32_t count;
     uint64_t gate;
+    uint64_t live;                   /* positions in use */
     uint64_t interest[FL_MAX_OPS];   /* operation -> positions of live rules */
     uint16_t slot[FL_LIVE_RULES];    /* position -> slot */
 };
@@ -190,6 +191,8 @@ struct fl_ctl {
     uint64_t size;
     uint64_t gate;              /* bit per family; 0: every call is passed on */
     uint32_t generation;        /* of the live rule set */
+    uint32_t track_since;       /* the generation at which descriptors began to be tracked */
+    uint32_t procs_full;        /* every slot has been used once: look for dead ones at once */
     uint32_t closed;            /* the session has ended: nobody attaches any more */
     uint64_t uid;               /* the session's random number, also in the name of its folder */
     int32_t owner_pid;

@@ -43,7 +43,8 @@ struct fl_choice { const struct fl_rule *rule; uint64_t nth; uint64_t draw; ...;
 int fl_glob(const char *pattern, const char *text);
 uint64_t fl_hash(const char *text);
 uint64_t fl_mix(uint64_t a, uint64_t b);
-int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_subject *subject, const struct fl_who *who);
+int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_subject *subject);
+int fl_accepts_who(const struct fl_rule *rule, const char *strings, const struct fl_who *who);
 int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl_look *look, const struct fl_counters *counters,
                 uint32_t position, int may_act, struct fl_choice *choice);
 
@@ -68,6 +69,6 @@ ffi.set_source(
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
              for name in ("ops.c", "decide.c", "control.c", "guard.c")],
     include_dirs=["csrc"],
-    extra_compile_args=["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra"],
+    extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
     depends=[str(p) for p in HERE.rglob("*.h")] + [str(HERE / "ops.def")],
 )

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 _Static_assert(FL_OPS <= FL_MAX_OPS, "fl_set.interest has no room for every operation");
-_Static_assert((int)FL_FAMILIES <= FL_GATE_TRACK_BIT, "the gate has no bit for every family");
+_Static_assert((int)FL_FAMILIES <= FL_GATE_RECORD_BIT, "the gate has no bit for every family");
 _Static_assert(sizeof(struct fl_event) == 96, "fl_event has holes");
 
 int fl_op_count(void) { return FL_OPS; }

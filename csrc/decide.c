@@ -95,7 +95,7 @@ static int any_glob(const uint32_t *globs, const char *strings, const char *text
     return 0;
 }
 
-static int accepts_proc(const struct fl_rule *r, const char *strings, const struct fl_who *who)
+static int any_proc(const struct fl_rule *r, const char *strings, const struct fl_who *who)
 {
     const char *glob = strings + r->proc;
     int any = r->proc_by == FL_BY_ANY, hit = 0;
@@ -108,7 +108,7 @@ static int accepts_proc(const struct fl_rule *r, const char *strings, const stru
     return hit;
 }
 
-int fl_accepts(const struct fl_rule *r, const char *strings, const struct fl_subject *s, const struct fl_who *who)
+int fl_accepts(const struct fl_rule *r, const char *strings, const struct fl_subject *s)
 {
     if (r->fdkinds && s->kind && !(r->fdkinds & s->kind))
         return 0;
@@ -125,9 +125,12 @@ int fl_accepts(const struct fl_rule *r, const char *strings, const struct fl_sub
         return 0;
     if ((r->has & FL_HAS_TO) && (!s->path2 || any_glob(r->to, strings, s->path2) == !!(r->negate & FL_NOT_TO)))
         return 0;
-    if ((r->has & FL_HAS_PROC) && accepts_proc(r, strings, who) == !!(r->negate & FL_NOT_PROC))
-        return 0;
     return 1;
+}
+
+int fl_accepts_who(const struct fl_rule *r, const char *strings, const struct fl_who *who)
+{
+    return !(r->has & FL_HAS_PROC) || any_proc(r, strings, who) != !!(r->negate & FL_NOT_PROC);
 }
 
 /* The predicates that can change from call to call. A torn write must leave something out: only larger ones match. */

@@ -55,8 +55,9 @@ int fl_glob(const char *pattern, const char *text);
 uint64_t fl_hash(const char *text);
 uint64_t fl_mix(uint64_t a, uint64_t b);
 
-/* Positions among `want` whose path, fd, kind and process predicates accept the subject. */
-int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_subject *subject, const struct fl_who *who);
+/* The predicates that are settled once: those on the subject, and the one on the process. */
+int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_subject *subject);
+int fl_accepts_who(const struct fl_rule *rule, const char *strings, const struct fl_who *who);
 
 /* Books a firing that `fl_consider` decided, once it is certain to be carried out. */
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);

@@ -15,6 +15,23 @@ enum fl_op {
     FL_OPS
 };
 
+/* FL_FAMILY_OF_WRITE is FL_FAM_WRITE: for the gate test, which must be a constant. */
+enum {
+#define FL_OP(ID, name, FAMILY, ...) FL_FAMILY_OF_##ID = FL_FAM_##FAMILY,
+#include "ops.def"
+};
+
+enum fl_sym {
+#define FL_SYM(symbol, ...) FL_SYM_##symbol,
+#define FL_OWN(symbol, ...) FL_SYM_##symbol,
+#include "ops.def"
+    FL_SYMBOLS,
+    /* inner entries of libc that have no symbol of their own, and a call that does nothing */
+    FL_SYM_fl_plain_write = FL_SYMBOLS, FL_SYM_fl_plain_read, FL_SYM_fl_plain_close, FL_SYM_fl_plain_open, FL_SYM_fl_plain_openat,
+    FL_SYM_fl_nothing,
+    FL_SYMS
+};
+
 enum fl_result {
     FL_RESULT_COUNT, FL_RESULT_ZERO, FL_RESULT_FD, FL_RESULT_OFFSET, FL_RESULT_POINTER, FL_RESULT_OBJECT, FL_RESULT_CODE,
     FL_RESULT_NONE, FL_RESULT_EXEC, FL_RESULT_PID

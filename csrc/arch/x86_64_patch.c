@@ -1,0 +1,172 @@
+/* Entry patch: glibc's own callers (stdio, opendir, system, popen) reach these functions without passing their symbols, so the
+ * functions themselves begin with a jump into the wrapper. What the jump overwrites is not copied but done again in C: the
+ * system call, as a cancellation point where the original is one. Constructor only, before there are other threads. */
+#include "../shim.h"
+#include "../sys.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/single_threaded.h>
+
+#define JUMP_BYTES 14 /* jmp *0(%rip), then the address */
+
+static long finish(long result)
+{
+    if (fl_unlikely((unsigned long)result > -4096ul)) {
+        errno = (int)-result;
+        return -1;
+    }
+    return result;
+}
+
+/* With more than one thread a cancellation point must be one, in the way of glibc up to 2.40: asynchronous for its duration. */
+static long cancellable(long n, long a, long b, long c, long d)
+{
+    if (fl_likely(__libc_single_threaded))
+        return finish(fl_sys(n, a, b, c, d));
+    int before, ignored;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
+    long result = fl_sys(n, a, b, c, d);
+    pthread_setcanceltype(before, &ignored);
+    return finish(result);
+}
+
+static long mode_if_needed(long flags, long mode) { return (flags & O_CREAT) || (flags & __O_TMPFILE) == __O_TMPFILE ? mode : 0; }
+
+static long again_write(long fd, long buf, long n) { return cancellable(SYS_write, fd, buf, n, 0); }
+static long again_read(long fd, long buf, long n) { return cancellable(SYS_read, fd, buf, n, 0); }
+static long again_close(long fd) { return cancellable(SYS_close, fd, 0, 0, 0); }
+static long again_open(long path, long flags, long mode)
+{
+    return cancellable(SYS_openat, AT_FDCWD, path, flags, mode_if_needed(flags, mode));
+}
+static long again_openat(long dir, long path, long flags, long mode)
+{
+    return cancellable(SYS_openat, dir, path, flags, mode_if_needed(flags, mode));
+}
+static long again_execve(long path, long argv, long envp) { return finish(fl_sys3(SYS_execve, path, argv, envp)); }
+/* The _nocancel twins: the same wrappers, no cancellation. Their callers want errno set and -1. */
+static long plain_write(long fd, long buf, long n) { return finish(fl_sys3(SYS_write, fd, buf, n)); }
+static long plain_read(long fd, long buf, long n) { return finish(fl_sys3(SYS_read, fd, buf, n)); }
+static long plain_close(long fd) { return finish(fl_sys1(SYS_close, fd)); }
+static long plain_open(long path, long flags, long mode)
+{
+    return finish(fl_sys(SYS_openat, AT_FDCWD, path, flags, mode_if_needed(flags, mode)));
+}
+static long plain_openat(long dir, long path, long flags, long mode)
+{
+    return finish(fl_sys(SYS_openat, dir, path, flags, mode_if_needed(flags, mode)));
+}
+
+#define NOCANCEL3(name, OP, plain)                                                        \
+    static long name(long a, long b, long c)                                              \
+    {                                                                                     \
+        if (FL_IDLE(OP))                                                                  \
+            return plain(a, b, c);                                                        \
+        return fl_call(FL_SYM_fl_##plain, FL_OP_##OP, (long[6]){a, b, c});                \
+    }
+NOCANCEL3(enter_write, WRITE, plain_write)
+NOCANCEL3(enter_read, READ, plain_read)
+NOCANCEL3(enter_open, OPEN, plain_open)
+static long enter_close(long fd)
+{
+    return FL_IDLE(CLOSE) ? plain_close(fd) : fl_call(FL_SYM_fl_plain_close, FL_OP_CLOSE, (long[6]){fd});
+}
+static long enter_openat(long dir, long path, long flags, long mode)
+{
+    if (FL_IDLE(OPENAT))
+        return plain_openat(dir, path, flags, mode);
+    return fl_call(FL_SYM_fl_plain_openat, FL_OP_OPENAT, (long[6]){dir, path, flags, mode});
+}
+
+extern char fl_w_write[], fl_w_read[], fl_w_close[], fl_w_open64[], fl_w_openat64[], fl_w_execve[];
+
+static const struct entry {
+    const char *name;
+    void *to;      /* the wrapper */
+    long number;   /* of its system call */
+    void *again;   /* what the wrapper calls in the function's place */
+} entries[] = {
+    {"write", fl_w_write, SYS_write, again_write},
+    {"read", fl_w_read, SYS_read, again_read},
+    {"close", fl_w_close, SYS_close, again_close},
+    {"open64", fl_w_open64, SYS_openat, again_open},
+    {"openat64", fl_w_openat64, SYS_openat, again_openat},
+    {"execve", fl_w_execve, SYS_execve, again_execve},
+    {"__write_nocancel", enter_write, SYS_write, NULL},
+    {"__read_nocancel", enter_read, SYS_read, NULL},
+    {"__close_nocancel", enter_close, SYS_close, NULL},
+    {"__open64_nocancel", enter_open, SYS_openat, NULL},
+    {"__openat64_nocancel", enter_openat, SYS_openat, NULL},
+};
+#define ENTRIES (sizeof entries / sizeof *entries)
+
+/* Whether the bytes are the beginning of a function we know: it loads this system call's number, directly or after glibc's
+ * test for a single thread, or (the open family) sets up a frame and loads it further down. */
+static int recognised(const unsigned char *p, long number)
+{
+    static const unsigned char endbr[] = {0xf3, 0x0f, 0x1e, 0xfa};
+    unsigned char load[5] = {0xb8, (unsigned char)number, (unsigned char)(number >> 8), 0, 0};
+    if (!memcmp(p, endbr, 4))
+        p += 4;
+    if (p[0] == 0x80 && p[1] == 0x3d && p[6] == 0 && p[7] == 0x74) /* cmpb $0, __libc_single_threaded(%rip); je */
+        p += 9;
+    else if (p[0] == 0x64 && p[1] == 0x8b && p[8] == 0x85 && p[9] == 0xc0 && p[10] == 0x75) /* mov %fs:0x18,%eax; test; jne */
+        p += 12;
+    else if (number == SYS_openat) {
+        for (int i = 0; i < 160; i++)
+            if (!memcmp(p + i, load, 5) && p[i + 5] == 0x0f && p[i + 6] == 0x05)
+                return i >= JUMP_BYTES;
+        return 0;
+    }
+    if (number == 0 && p[0] == 0x31 && p[1] == 0xc0) /* xor %eax,%eax */
+        return p[2] == 0x0f && p[3] == 0x05;
+    return !memcmp(p, load, 5) && p[5] == 0x0f && p[6] == 0x05;
+}
+
+static void redirect_symbols(void *from, void *again)
+{
+    for (int i = 0; i < FL_SYMS; i++)
+        if (fl_real[i] == (fl_fn)from)
+            fl_real[i] = (fl_fn)again;
+}
+
+int fl_patch_entries(void)
+{
+    unsigned char *at[ENTRIES];
+    int patched = 0;
+    fl_real[FL_SYM_fl_plain_write] = (fl_fn)plain_write;
+    fl_real[FL_SYM_fl_plain_read] = (fl_fn)plain_read;
+    fl_real[FL_SYM_fl_plain_close] = (fl_fn)plain_close;
+    fl_real[FL_SYM_fl_plain_open] = (fl_fn)plain_open;
+    fl_real[FL_SYM_fl_plain_openat] = (fl_fn)plain_openat;
+    uintptr_t low = ~0ul, high = 0;
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        at[i] = fl_libc_symbol(entries[i].name);
+        if (at[i] && !recognised(at[i], entries[i].number))
+            at[i] = NULL;
+        if (!at[i])
+            continue;
+        low = (uintptr_t)at[i] < low ? (uintptr_t)at[i] : low;
+        high = (uintptr_t)at[i] + JUMP_BYTES > high ? (uintptr_t)at[i] + JUMP_BYTES : high;
+    }
+    if (!high)
+        return 0;
+    low &= ~4095ul;
+    if (fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
+        return -1; /* SELinux, a hardened kernel: symbols only */
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        if (!at[i])
+            continue;
+        if (entries[i].again)
+            redirect_symbols(at[i], entries[i].again);
+        static const unsigned char jump[6] = {0xff, 0x25};
+        memcpy(at[i], jump, 6);
+        memcpy(at[i] + 6, &entries[i].to, 8);
+        patched++;
+    }
+    fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
+    return patched;
+}

@@ -1,0 +1,310 @@
+/* Setting the shim up: find libc's functions, find the session from our own path, map the control block, take a process slot.
+ * Runs in the constructor, or at the first call if something (a sanitizer's runtime) calls before that. */
+#include "shim.h"
+#include "sys.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct fl_ctl no_session = {.gate = ~0ull >> 1}; /* open until fl_boot has run, then shut for good */
+struct fl_ctl *fl_ctl = &no_session;
+fl_fn fl_real[FL_SYMS];
+char fl_link_path[256];
+
+/* After a fork: the parent's slot and the number that the prepare handler gave to the child. */
+static struct fl_proc *forked_from;
+static __thread uint32_t fork_number;
+
+static uint64_t number_at(const char **at, int base)
+{
+    uint64_t value = 0;
+    for (;; (*at)++) {
+        char c = **at;
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
+        if (digit >= base)
+            return value;
+        value = value * (uint64_t)base + (uint64_t)digit;
+    }
+}
+
+struct place { int pid, fd; uint64_t uid; uint32_t launch; };
+
+/* Our own path says it all: .../faultlib.<pid>.<fd>.<uid>/<launch>.so */
+static int read_place(const char *path, struct place *place)
+{
+    static const char mark[] = "/faultlib.";
+    const char *at = strstr(path, mark);
+    if (!at)
+        return 0;
+    at += sizeof mark - 1;
+    place->pid = (int)number_at(&at, 10);
+    if (*at++ != '.')
+        return 0;
+    place->fd = (int)number_at(&at, 10);
+    if (*at++ != '.')
+        return 0;
+    place->uid = number_at(&at, 16);
+    if (*at++ != '/')
+        return 0;
+    place->launch = (uint32_t)number_at(&at, 10);
+    return !strcmp(at, ".so");
+}
+
+static char *append(char *out, const char *text)
+{
+    while (*text)
+        *out++ = *text++;
+    *out = '\0';
+    return out;
+}
+
+static char *append_number(char *out, uint64_t value)
+{
+    char digits[24];
+    int n = 0;
+    do
+        digits[n++] = (char)('0' + value % 10);
+    while (value /= 10);
+    while (n)
+        *out++ = digits[--n];
+    *out = '\0';
+    return out;
+}
+
+/* Maps the whole block, or returns null: gone, of another version, of another user, or not sealed against truncation. */
+static struct fl_ctl *map_block(const struct place *place)
+{
+    char path[64], *end = append(path, "/proc/");
+    end = append_number(end, (uint64_t)place->pid);
+    end = append(end, "/fd/");
+    append_number(end, (uint64_t)place->fd);
+    long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
+    if (fd < 0)
+        return NULL;
+    struct stat st;
+    struct fl_ctl *ctl = NULL;
+    long seals = fl_sys3(SYS_fcntl, fd, F_GET_SEALS, 0);
+    if (seals >= 0 && (seals & F_SEAL_SHRINK) && !fl_sys3(SYS_fstat, fd, &st, 0) && st.st_size >= (off_t)sizeof *ctl) {
+        long at = fl_sys6(SYS_mmap, 0, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if ((unsigned long)at < -4095ul)
+            ctl = (struct fl_ctl *)at;
+        if (ctl && (ctl->magic != FL_MAGIC || ctl->abi != FL_ABI || ctl->uid != place->uid || ctl->size != (uint64_t)st.st_size ||
+                    ctl->closed)) {
+            fl_sys3(SYS_munmap, at, st.st_size, 0);
+            ctl = NULL;
+        }
+    }
+    fl_sys1(SYS_close, fd);
+    return ctl;
+}
+
+static void read_comm(char *out)
+{
+    fl_sys6(SYS_prctl, 16 /* PR_GET_NAME */, (long)out, 0, 0, 0, 0);
+}
+
+/* A dead process' counters go to the rules' totals before its slot is given away. */
+static void fold_counters(struct fl_proc *proc)
+{
+    struct fl_tally *tallies = FL_AREA(struct fl_tally, tallies_off);
+    for (uint32_t group = 0; group < FL_LIVE_RULES; group++) {
+        struct fl_counter *counters = group ? NULL : proc->counters;
+        if (group && proc->page[group])
+            counters = FL_AREA(struct fl_page, pages_off)[proc->page[group] - 1].counters;
+        for (uint32_t i = 0; counters && i < FL_LIVE_RULES; i++) {
+            uint64_t matched = __atomic_exchange_n(&counters[i].matched, 0, __ATOMIC_RELAXED);
+            uint64_t fired = __atomic_exchange_n(&counters[i].fired, 0, __ATOMIC_RELAXED);
+            struct fl_counter *total = &tallies[group * FL_LIVE_RULES + i].folded;
+            if (matched)
+                __atomic_add_fetch(&total->matched, matched, __ATOMIC_RELAXED);
+            if (fired)
+                __atomic_add_fetch(&total->fired, fired, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+static int dead(const struct fl_proc *proc) { return proc->pid > 0 && fl_sys3(SYS_kill, proc->pid, 0, 0) == -ESRCH; }
+
+/* Takes a free slot, or that of a process that is gone: probing begins at the pid's own place, so that it is found again. */
+static struct fl_proc *claim_slot(int pid)
+{
+    struct fl_proc *procs = FL_AREA(struct fl_proc, procs_off);
+    for (int reuse = __atomic_load_n(&fl_ctl->procs_full, __ATOMIC_RELAXED) != 0; reuse < 2; reuse++) {
+        for (uint32_t i = 0; i < FL_MAX_PROCS; i++) {
+            struct fl_proc *proc = &procs[((uint32_t)pid + i) % FL_MAX_PROCS];
+            uint32_t state = __atomic_load_n(&proc->state, __ATOMIC_ACQUIRE);
+            int usable = state == FL_PROC_FREE || (reuse && (state == FL_PROC_EXITED || (state == FL_PROC_LIVE && dead(proc))));
+            if (!usable ||
+                !__atomic_compare_exchange_n(&proc->state, &state, FL_PROC_CLAIMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+                continue;
+            if (state != FL_PROC_FREE)
+                fold_counters(proc);
+            proc->pid = pid;
+            proc->flags = proc->children = proc->execs = proc->clock = 0;
+            proc->lineage[0] = proc->label[0] = proc->comm[0] = proc->exe[0] = '\0';
+            return proc;
+        }
+        __atomic_store_n(&fl_ctl->procs_full, 1, __ATOMIC_RELAXED);
+    }
+    __atomic_add_fetch(&fl_ctl->attach_refused, 1, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static void go_live(struct fl_proc *proc)
+{
+    proc->identity = fl_hash(proc->lineage);
+    proc->uid = (uint32_t)fl_sys1(SYS_getuid, 0);
+    read_comm(proc->comm);
+    proc->started_ns = fl_now_ns() - fl_ctl->t0_ns;
+    __atomic_add_fetch(&fl_ctl->attached, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
+}
+
+/* The slot of a new child: the parent's lineage and its number. A lineage that grows too long ends in its hash. */
+struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid)
+{
+    struct fl_proc *proc = claim_slot(pid);
+    if (!proc || !parent)
+        return proc;
+    char text[sizeof proc->lineage + 16], *end = append(text, parent->lineage);
+    *end++ = '.';
+    append_number(end, nth);
+    if (strlen(text) >= sizeof proc->lineage)
+        append_number(append(text, "~"), fl_hash(text));
+    append(proc->lineage, text);
+    append(proc->label, parent->label);
+    proc->launch = parent->launch;
+    proc->clock = parent->clock;
+    go_live(proc);
+    return proc;
+}
+
+/* In a child, right after the fork or at its first armed call: a slot of its own, counters at zero. */
+void fl_after_fork(void)
+{
+    if (!forked_from || fl_self_page.self.proc)
+        return;
+    int pid = (int)fl_sys1(SYS_getpid, 0);
+    struct fl_proc *parent = forked_from;
+    uint32_t nth = fork_number ? fork_number : __atomic_add_fetch(&parent->children, 1, __ATOMIC_RELAXED);
+    fork_number = 0;
+    fl_thread = (struct fl_thread){.identity = fl_hash("1"), .path = "1"};
+    struct fl_proc *proc = fl_claim_child(parent, nth, pid);
+    fl_self_page.self.pid = pid;
+    if (!proc) { /* no slot left: counted, and nothing is injected here */
+        fl_ctl = &no_session;
+        return;
+    }
+    proc->flags |= parent->flags & (FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON);
+    forked_from = proc;
+    fl_self_page.self.proc = proc;
+}
+
+static void before_fork(void)
+{
+    if (fl_self_page.self.proc)
+        fork_number = __atomic_add_fetch(&fl_self_page.self.proc->children, 1, __ATOMIC_RELAXED);
+}
+
+static void after_fork_in_parent(void) { fork_number = 0; }
+
+/* An image that was exec'ed takes over its own pending slot; the launched command is the root of a tree; else an orphan. */
+static struct fl_proc *find_place_in_tree(const struct place *place, int pid)
+{
+    struct fl_proc *procs = FL_AREA(struct fl_proc, procs_off);
+    for (uint32_t i = 0; i < FL_MAX_PROCS; i++) {
+        struct fl_proc *proc = &procs[((uint32_t)pid + i) % FL_MAX_PROCS];
+        uint32_t state = __atomic_load_n(&proc->state, __ATOMIC_ACQUIRE);
+        if (state == FL_PROC_FREE)
+            break;
+        if (proc->pid == pid && state == FL_PROC_LIVE) /* its number was given to us, or it exec'ed behind our back */
+            __atomic_store_n(&proc->state, FL_PROC_EXITED, __ATOMIC_RELEASE);
+        if (proc->pid == pid && state == FL_PROC_EXEC_PENDING) {
+            proc->flags &= ~(uint32_t)(FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON);
+            return proc;
+        }
+    }
+    struct fl_proc *proc = claim_slot(pid);
+    if (!proc)
+        return NULL;
+    struct fl_launch *launch = &FL_AREA(struct fl_launch, launches_off)[place->launch % FL_MAX_LAUNCHES];
+    uint32_t earlier = __atomic_fetch_add(&launch->claimed, 1, __ATOMIC_ACQ_REL);
+    char *end = append_number(proc->lineage, place->launch);
+    if (earlier) {
+        append_number(append(end, "?"), earlier);
+        proc->flags |= FL_PROC_ORPHAN;
+    }
+    append(proc->label, launch->label);
+    proc->launch = place->launch;
+    return proc;
+}
+
+static void attach(const char *path)
+{
+    struct place place;
+    if (strlen(path) >= sizeof fl_link_path || !read_place(path, &place))
+        return;
+    struct fl_ctl *ctl = map_block(&place);
+    if (!ctl)
+        return;
+    append(fl_link_path, path);
+    fl_ctl = ctl;
+    int pid = (int)fl_sys1(SYS_getpid, 0);
+    struct fl_proc *proc = find_place_in_tree(&place, pid);
+    if (!proc || pthread_atfork(before_fork, after_fork_in_parent, fl_after_fork)) {
+        fl_ctl = &no_session;
+        return;
+    }
+    fl_sys3(SYS_madvise, &fl_self_page, sizeof fl_self_page, MADV_WIPEONFORK);
+    fl_self_page.self = (struct fl_self){.proc = proc, .pid = pid};
+    forked_from = proc;
+    fl_thread.identity = fl_hash("1");
+    append(fl_thread.path, "1");
+    int patched = fl_patch_entries();
+    proc->flags |= patched > 0 ? FL_PROC_PATCHED : FL_PROC_PATCH_REFUSED;
+    long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", proc->exe, sizeof proc->exe - 1);
+    proc->exe[n > 0 ? n : 0] = '\0';
+    go_live(proc);
+}
+
+/* The controller is gone and so is the guard: the fault tool disarms itself. */
+int fl_owner_alive(void)
+{
+    if (__atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE))
+        return 0;
+    if (fl_sys3(SYS_kill, fl_ctl->owner_pid, 0, 0) != -ESRCH)
+        return 1;
+    __atomic_store_n(&fl_ctl->gate, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&fl_ctl->closed, 1, __ATOMIC_SEQ_CST);
+    return 0;
+}
+
+void fl_leave(void)
+{
+    struct fl_proc *proc = fl_self_page.self.proc;
+    if (proc && proc->pid == (int)fl_sys1(SYS_getpid, 0))
+        __atomic_store_n(&proc->state, FL_PROC_EXITED, __ATOMIC_RELEASE);
+}
+
+void fl_find_libc(const struct link_map *maps);
+
+void fl_boot(void)
+{
+    if (fl_real[0])
+        return;
+    struct link_map *self = NULL;
+    for (struct link_map *map = _r_debug.r_map; map; map = map->l_next)
+        if (map->l_ld == _DYNAMIC)
+            self = map;
+    fl_find_libc(_r_debug.r_map);
+    no_session.gate = 0;
+    if (self)
+        attach(self->l_name);
+}
+
+__attribute__((constructor(101))) static void constructor(void) { fl_boot(); }

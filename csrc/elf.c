@@ -1,0 +1,102 @@
+/* libc's own functions, looked up in its dynamic symbol table by the GNU hash: default versions only. Constructor only; no
+ * lock, no malloc, unlike dlsym. */
+#include "shim.h"
+#include <elf.h>
+#include <errno.h>
+#include <link.h>
+#include <string.h>
+
+struct image {
+    uintptr_t base;
+    const ElfW(Sym) *symbols;
+    const char *strings;
+    const uint32_t *hash;
+    const uint16_t *versions;
+};
+static struct image libraries[4]; /* libc; before glibc 2.34 also libpthread and librt */
+static int n_libraries;
+
+static int is_libc(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    const char *file = slash ? slash + 1 : name;
+    return !strncmp(file, "libc.so", 7) || !strncmp(file, "libpthread.so", 13) || !strncmp(file, "librt.so", 8) ||
+           !strncmp(file, "libc-2", 6);
+}
+
+static void read_image(const struct link_map *map)
+{
+    struct image *image = &libraries[n_libraries];
+    *image = (struct image){.base = map->l_addr};
+    for (const ElfW(Dyn) *d = map->l_ld; d->d_tag != DT_NULL; d++) { /* glibc has relocated these pointers */
+        switch (d->d_tag) {
+        case DT_SYMTAB: image->symbols = (const ElfW(Sym) *)d->d_un.d_ptr; break;
+        case DT_STRTAB: image->strings = (const char *)d->d_un.d_ptr; break;
+        case DT_GNU_HASH: image->hash = (const uint32_t *)d->d_un.d_ptr; break;
+        case DT_VERSYM: image->versions = (const uint16_t *)d->d_un.d_ptr; break;
+        }
+    }
+    if (image->symbols && image->strings && image->hash)
+        n_libraries++;
+}
+
+static void *find_in(const struct image *image, const char *name, uint32_t hash, uint64_t *size)
+{
+    uint32_t buckets = image->hash[0], first = image->hash[1], bloom = image->hash[2];
+    const uint32_t *bucket = image->hash + 4 + bloom * (sizeof(uintptr_t) / 4), *chain = bucket + buckets;
+    uint32_t i = bucket[hash % buckets];
+    if (i < first)
+        return NULL;
+    for (;; i++) {
+        uint32_t found = chain[i - first];
+        const ElfW(Sym) *symbol = &image->symbols[i];
+        int hidden = image->versions && (image->versions[i] & 0x8000);
+        if ((found | 1) == (hash | 1) && !hidden && symbol->st_shndx != SHN_UNDEF && !strcmp(image->strings + symbol->st_name, name)) {
+            void *address = (void *)(image->base + symbol->st_value);
+            if (size)
+                *size = symbol->st_size;
+            return ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC ? ((void *(*)(void))address)() : address;
+        }
+        if (found & 1)
+            return NULL;
+    }
+}
+
+void *fl_libc_symbol(const char *name)
+{
+    uint32_t hash = 5381;
+    for (const char *c = name; *c; c++)
+        hash = hash * 33 + (unsigned char)*c;
+    for (int i = 0; i < n_libraries; i++) {
+        void *found = find_in(&libraries[i], name, hash, NULL);
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+static long missing(long a, long b, long c, long d, long e, long f)
+{
+    (void)a, (void)b, (void)c, (void)d, (void)e, (void)f;
+    errno = ENOSYS; /* this libc has no such function */
+    return -1;
+}
+
+static const char *const names[FL_SYMBOLS] = {
+#define FL_SYM(symbol, ...) [FL_SYM_##symbol] = #symbol,
+#define FL_OWN(symbol, ...) [FL_SYM_##symbol] = #symbol,
+#include "ops.def"
+};
+
+void fl_find_libc(const struct link_map *maps);
+void fl_find_libc(const struct link_map *maps)
+{
+    for (const struct link_map *map = maps; map && n_libraries < 4; map = map->l_next)
+        if (is_libc(map->l_name))
+            read_image(map);
+    for (int i = 0; i < FL_SYMBOLS; i++) {
+        void *found = fl_libc_symbol(names[i]);
+        fl_real[i] = found ? (fl_fn)found : missing;
+    }
+    fl_wrap_setup();
+}

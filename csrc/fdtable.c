@@ -1,0 +1,181 @@
+/* What is behind each descriptor: its path as it was opened and the rules that want it. Filled by the calls that make
+ * descriptors while a rule or the journal cares; a descriptor made unseen (inherited, received) is asked of the kernel once.
+ * Per process; a vfork child must not write here, its table is its parent's. From any context. */
+#include "shim.h"
+#include "sys.h"
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+/* In an entry's generation: the path is known, the mask is not. */
+#define STALE 0x80000000u
+
+struct fl_fd fl_fds[FL_MAX_FDS];
+static uint64_t inodes[FL_MAX_FDS]; /* of descriptors that some path rule wants */
+static uint8_t kinds[FL_MAX_FDS];
+
+static int is_tty(dev_t device)
+{
+    unsigned number = major(device);
+    return number == 4 || number == 5 || (number >= 136 && number <= 143);
+}
+
+static uint32_t kind_of(const struct stat *st)
+{
+    switch (st->st_mode & S_IFMT) {
+    case S_IFREG: case S_IFBLK: return FL_KIND_FILE;
+    case S_IFDIR: return FL_KIND_DIR;
+    case S_IFIFO: return FL_KIND_PIPE;
+    case S_IFSOCK: return FL_KIND_SOCKET;
+    case S_IFCHR: return is_tty(st->st_rdev) ? FL_KIND_TTY : FL_KIND_OTHER;
+    default: return FL_KIND_OTHER;
+    }
+}
+
+static uint32_t stat_fd(int fd, uint64_t *inode)
+{
+    struct stat st;
+    if (fl_sys3(SYS_fstat, fd, &st, 0) < 0)
+        return 0;
+    *inode = fl_mix(st.st_dev, st.st_ino) | 1;
+    return kind_of(&st);
+}
+
+/* The kernel's name for a descriptor, real path; deleted files lose the kernel's mark. */
+static uint32_t ask_kernel(int fd)
+{
+    char link[32] = "/proc/self/fd/", text[FL_PATH_MAX], digits[12];
+    int n = 0, at = 14;
+    for (unsigned v = (unsigned)fd; v || !n; v /= 10)
+        digits[n++] = (char)('0' + v % 10);
+    while (n)
+        link[at++] = digits[--n];
+    link[at] = '\0';
+    long got = fl_sys(SYS_readlinkat, AT_FDCWD, link, text, sizeof text - 1);
+    if (got <= 0)
+        return 0;
+    static const char gone[] = " (deleted)";
+    if (got > (long)sizeof gone && !memcmp(text + got - (sizeof gone - 1), gone, sizeof gone - 1))
+        got -= sizeof gone - 1;
+    text[got] = '\0';
+    return fl_intern(text);
+}
+
+/* Whether the entry was made, and every close since then seen: tracking may have been off in between. */
+static int known(int fd)
+{
+    return (unsigned)fd < FL_MAX_FDS && (fl_fds[fd].generation & ~STALE) >= fl_ctl->track_since && fl_fds[fd].generation;
+}
+
+uint32_t fl_fd_path(int fd, uint32_t *kind)
+{
+    uint64_t inode;
+    if (known(fd) && !fl_thread.spawning) {
+        if (kind)
+            *kind = kinds[fd];
+        return fl_fds[fd].path;
+    }
+    if (kind)
+        *kind = stat_fd(fd, &inode);
+    return ask_kernel(fd);
+}
+
+static void remember(int fd, uint64_t mask, uint32_t generation, uint32_t path)
+{
+    struct fl_fd *entry = &fl_fds[fd];
+    __atomic_store_n(&entry->generation, 0, __ATOMIC_RELEASE);
+    entry->mask = mask;
+    entry->path = path;
+    __atomic_store_n(&entry->generation, generation, __ATOMIC_RELEASE);
+}
+
+/* Positions whose settled predicates accept the descriptor of this call. */
+uint64_t fl_fd_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who)
+{
+    int fd = f->fd, mine = (unsigned)fd < FL_MAX_FDS && !f->foreign;
+    if (mine && fl_fds[fd].generation == generation) {
+        f->path = fl_fds[fd].path;
+        f->kind = kinds[fd];
+        return fl_fds[fd].mask;
+    }
+    uint64_t inode = 0, mask = 0, of_path = 0;
+    int old = mine && known(fd);
+    uint32_t kind = old ? kinds[fd] : 0;
+    f->path = old ? fl_fds[fd].path : ask_kernel(fd);
+    if (!kind)
+        kind = stat_fd(fd, &inode);
+    if (!kind)
+        return 0; /* not open: the real call will say so */
+    f->kind = kind;
+    const struct fl_rule *rules = FL_AREA(struct fl_rule, rules_off);
+    struct fl_subject subject = {.path = fl_path_text(f->path), .fd = fd, .kind = kind};
+    for (uint64_t left = set->live & who; left; left &= left - 1) {
+        int position = __builtin_ctzll(left);
+        const struct fl_rule *rule = &rules[set->slot[position]];
+        if (!fl_accepts(rule, FL_STRINGS, &subject))
+            continue;
+        mask |= 1ull << position;
+        of_path |= rule->has & FL_HAS_PATH;
+    }
+    if (mine) {
+        kinds[fd] = (uint8_t)kind;
+        if (inode || !old)
+            inodes[fd] = inode;
+        if (of_path && !inodes[fd])
+            stat_fd(fd, &inodes[fd]);
+        remember(fd, mask, generation, f->path);
+    }
+    return mask;
+}
+
+/* A descriptor that this process has just made. Its rules are looked up at its first use. */
+void fl_fd_opened(int fd, uint32_t path, uint32_t generation)
+{
+    if ((unsigned)fd >= FL_MAX_FDS)
+        return;
+    inodes[fd] = 0;
+    kinds[fd] = 0;
+    remember(fd, 0, path ? generation | STALE : 0, path);
+}
+
+void fl_fd_closed(int fd)
+{
+    if ((unsigned)fd < FL_MAX_FDS)
+        __atomic_store_n(&fl_fds[fd].generation, 0, __ATOMIC_RELEASE);
+}
+
+void fl_fd_dup(int from, int to)
+{
+    if ((unsigned)to >= FL_MAX_FDS)
+        return;
+    if (!known(from)) {
+        fl_fd_closed(to);
+        return;
+    }
+    inodes[to] = inodes[from];
+    kinds[to] = kinds[from];
+    remember(to, 0, fl_fds[from].generation | STALE, fl_fds[from].path);
+}
+
+void fl_fd_close_range(unsigned first, unsigned last)
+{
+    for (unsigned fd = first; fd <= last && fd < FL_MAX_FDS; fd++)
+        fl_fd_closed((int)fd);
+}
+
+void fl_fd_forget(void) { fl_fd_close_range(0, FL_MAX_FDS - 1); }
+
+/* Before a path rule acts on a descriptor: is it still the file that the table says? A close that was not seen must never
+ * make the wrong file fail. */
+int fl_fd_verify(struct fl_frame *f)
+{
+    if (f->fd < 0 || (unsigned)f->fd >= FL_MAX_FDS || f->foreign || !inodes[f->fd])
+        return 1;
+    uint64_t inode = 0;
+    stat_fd(f->fd, &inode);
+    if (inode == inodes[f->fd])
+        return 1;
+    fl_fd_closed(f->fd);
+    return 0;
+}

@@ -1,0 +1,161 @@
+/* What the parts of the shim know of each other. The shim is a guest: nothing here allocates, locks, uses stdio or changes
+ * errno of a call that succeeds. Unless a header or function says otherwise, everything may be called from constructors,
+ * signal handlers and vfork children. */
+#ifndef FL_SHIM_H
+#define FL_SHIM_H
+#include "abi.h"
+#include "decide.h"
+#include "ops.h"
+#include <stddef.h>
+
+#pragma GCC visibility push(hidden)
+
+#define FL_EXPORT __attribute__((visibility("default")))
+#define fl_likely(x) __builtin_expect(!!(x), 1)
+#define fl_unlikely(x) __builtin_expect(!!(x), 0)
+#define FL_PATH_MAX 4096
+#define FL_MAX_FDS 16384
+
+/* The control block. Never null: before the constructor a block whose gate is open (so that early calls come to fl_call,
+ * which sets the shim up), without a session one whose gate is shut. */
+extern struct fl_ctl *fl_ctl;
+
+/* libc's functions behind the wrappers, by symbol. */
+typedef long (*fl_fn)(long, long, long, long, long, long);
+extern fl_fn fl_real[FL_SYMS];
+
+/* What a descriptor is. `generation` is 0 while unknown; then neither mask nor path mean anything. */
+struct fl_fd {
+    uint64_t mask;        /* positions of rules whose settled predicates accept it */
+    uint32_t generation;  /* of the rule set the mask was made for */
+    uint32_t path;        /* interned, 0: none */
+};
+extern struct fl_fd fl_fds[FL_MAX_FDS];
+
+/* This process. In a page that the kernel wipes on fork, so that no child, however made, takes its parent's place. */
+struct fl_self {
+    struct fl_proc *proc; /* null: fresh after a fork, or not attached */
+    int32_t pid;
+    uint32_t who_generation;
+    uint64_t who_mask;    /* positions whose process predicate accepts us */
+};
+union fl_self_page { struct fl_self self; char page[4096]; } __attribute__((aligned(4096)));
+extern union fl_self_page fl_self_page;
+
+/* A thread. `spawning` stands while a vfork or posix_spawn child may be running on this very thread's memory. */
+struct fl_thread {
+    uint64_t identity;
+    uint32_t threads;     /* created by this one so far */
+    uint32_t spawning;    /* number of the child, 0: none */
+    int32_t child_pid;
+    struct fl_proc *child;
+    char path[48];
+    struct fl_thread_counter counters[FL_LIVE_RULES];
+};
+extern __thread struct fl_thread fl_thread;
+
+/* One intercepted call on its way. */
+struct fl_frame {
+    unsigned sym, op;
+    long *a;                         /* arguments; an effect may change its copy */
+    const struct fl_op_info *info;
+    struct fl_proc *proc;
+    int fd;                          /* -1: none */
+    uint32_t kind;
+    uint32_t path, path2;            /* interned, 0: none */
+    uint64_t key;                    /* hash of the path, for scope=path */
+    int foreign;                     /* a vfork child: per-process tables are its parent's */
+    int injected;                    /* the effect changed something */
+    struct fl_counters counters;
+    uint64_t started_ns;
+};
+
+/* call.c */
+long fl_call(unsigned sym, unsigned op, long *a);
+long fl_invoke(struct fl_frame *f);
+struct fl_proc *fl_here(int *foreign);
+
+/* attach.c: constructor only, except fl_after_fork (forked child) and fl_owner_alive */
+void fl_boot(void);
+void fl_after_fork(void);
+int fl_owner_alive(void);
+void fl_leave(void);
+struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid);
+extern char fl_link_path[256];
+
+/* fdtable.c */
+uint64_t fl_fd_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who);
+void fl_fd_opened(int fd, uint32_t path, uint32_t generation);
+void fl_fd_closed(int fd);
+void fl_fd_dup(int from, int to);
+void fl_fd_close_range(unsigned first, unsigned last);
+void fl_fd_forget(void);
+int fl_fd_verify(struct fl_frame *f);
+uint32_t fl_fd_path(int fd, uint32_t *kind);
+uint32_t fl_fd_kind(int fd);
+
+/* path.c */
+int fl_absolute(int dirfd, const char *path, char *out);
+uint32_t fl_intern(const char *path);
+const char *fl_path_text(uint32_t id);
+uint64_t fl_path_mask(uint32_t id, const char *text, const struct fl_set *set, uint32_t generation);
+uint64_t fl_paths_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation);
+void fl_cwd_changed(void);
+
+/* record.c */
+struct fl_event *fl_event_begin(struct fl_ring *ring, uint64_t *number);
+void fl_record(struct fl_ring *ring, const struct fl_frame *f, long result, const struct fl_choice *choice);
+uint64_t fl_now_ns(void);
+
+/* effects/: carry out one decision; the result as libc would give it */
+typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);
+extern const fl_effect_fn fl_effects[FL_EFFECT_COUNT];
+void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice);
+long fl_fail(const struct fl_frame *f, int error);
+/* Waits until `ns` have passed, or for ever, or until the rule is gone. Returns an errno if a signal ended it. */
+int fl_wait(const struct fl_frame *f, const struct fl_choice *choice, uint64_t ns);
+uint64_t fl_delay_ns(const struct fl_choice *choice);
+/* The call with only its first `keep` bytes. */
+long fl_invoke_part(struct fl_frame *f, uint64_t keep);
+uint64_t fl_call_size(const struct fl_frame *f);
+_Noreturn void fl_die(void);
+
+/* wrap/: replaces what libc does not have, before anything else runs */
+void fl_wrap_setup(void);
+_Noreturn void fl_last_exit(int status);
+void fl_spawn_begin(void);
+void fl_spawn_end(void);
+
+/* arch/: entry patch. Constructor only. Returns how many entries were patched, or minus those refused. */
+int fl_patch_entries(void);
+void *fl_libc_symbol(const char *name);
+
+static inline const struct fl_set *fl_current_set(uint32_t *generation)
+{
+    *generation = __atomic_load_n(&fl_ctl->generation, __ATOMIC_ACQUIRE);
+    return &fl_ctl->set[*generation & 1];
+}
+#define FL_AREA(type, member) ((type *)((char *)fl_ctl + fl_ctl->member))
+#define FL_STRINGS FL_AREA(const char, strings_off)
+
+/* Nothing is armed for this family. The gate is one relaxed load and a bit test. */
+#define FL_IDLE(OP) \
+    fl_likely(!(__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) & \
+                ((1ull << FL_FAMILY_OF_##OP) | \
+                 ((int)FL_FAMILY_OF_##OP == FL_FAM_OPEN || (int)FL_FAMILY_OF_##OP == FL_FAM_CLOSE ? 1ull << FL_FAM_TRACK : 0))))
+
+/* No live rule wants this operation on this descriptor, as far as its mask is up to date. */
+static inline int fl_unwanted(unsigned op, int fd)
+{
+    const struct fl_ctl *ctl = fl_ctl;
+    if ((unsigned)fd >= FL_MAX_FDS || (int64_t)__atomic_load_n(&ctl->gate, __ATOMIC_RELAXED) < 0)
+        return 0;
+    uint32_t generation = __atomic_load_n(&ctl->generation, __ATOMIC_ACQUIRE);
+    const struct fl_fd *entry = &fl_fds[fd];
+    return entry->generation == generation && !(entry->mask & ctl->set[generation & 1].interest[op]) &&
+           fl_likely(!fl_thread.spawning);
+}
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,292 @@
+/* Exec: the session goes along. The environment gets the shim's link back into LD_PRELOAD, whatever the program made of it; the
+ * slot is marked pending and the new image's constructor clears that. What stays pending (static, setuid, another libc) is
+ * named by the controller. Runs in vfork children: nothing of the process is changed for good. */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "../sys.h"
+#include "wrap.h"
+
+#define NAME "LD_PRELOAD="
+#define NAME_BYTES (sizeof NAME - 1)
+#define SMALL_ENVIRONMENT 384
+
+enum loader { GLIBC, NO_LOADER, OTHER_LIBC };
+
+static int read_head(const char *path, char *head, int room)
+{
+    long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    long n = fl_sys3(SYS_read, fd, head, room);
+    fl_sys1(SYS_close, fd);
+    return n > 0 ? (int)n : 0;
+}
+
+static enum loader loader_of_elf(const char *head, int n)
+{
+    const Elf64_Ehdr *elf = (const Elf64_Ehdr *)head;
+    if (n < (int)sizeof *elf || memcmp(head, ELFMAG, SELFMAG))
+        return GLIBC;
+    if (head[EI_CLASS] != ELFCLASS64)
+        return OTHER_LIBC;
+    if (elf->e_phoff + (uint64_t)elf->e_phnum * sizeof(Elf64_Phdr) > (uint64_t)n)
+        return GLIBC;
+    const Elf64_Phdr *segments = (const Elf64_Phdr *)(head + elf->e_phoff);
+    for (int i = 0; i < elf->e_phnum; i++)
+        if (segments[i].p_type == PT_INTERP) {
+            if (segments[i].p_offset + segments[i].p_filesz > (uint64_t)n)
+                return GLIBC;
+            return strstr(head + segments[i].p_offset, "/ld-linux") ? GLIBC : OTHER_LIBC;
+        }
+    return NO_LOADER;
+}
+
+/* Which dynamic loader the image asks for; a script's is its interpreter's. Another libc's loader must not see our link. */
+static enum loader loader_of(const char *path)
+{
+    char head[1025], interpreter[256];
+    for (int depth = 0; depth < 4; depth++) {
+        int n = read_head(path, head, sizeof head - 1);
+        head[n] = '\0';
+        if (n < 4 || head[0] != '#' || head[1] != '!')
+            return loader_of_elf(head, n);
+        char *from = head + 2 + strspn(head + 2, " \t");
+        size_t length = strcspn(from, " \t\n");
+        if (length >= sizeof interpreter)
+            return GLIBC;
+        memcpy(interpreter, from, length);
+        interpreter[length] = '\0';
+        path = interpreter;
+    }
+    return GLIBC;
+}
+
+struct environment {
+    char *const *given;
+    char **made;            /* null: the given one will do */
+    size_t bytes;           /* of the mapping behind `made`, 0: on the stack */
+};
+
+static size_t count(char *const envp[])
+{
+    size_t n = 0;
+    while (envp && envp[n])
+        n++;
+    return n;
+}
+
+static const char *preload_of(char *const envp[])
+{
+    for (size_t i = 0; envp && envp[i]; i++)
+        if (!strncmp(envp[i], NAME, NAME_BYTES))
+            return envp[i] + NAME_BYTES;
+    return NULL;
+}
+
+/* Copies the list of preloads without any session's link. */
+static char *copy_others(char *out, const char *list)
+{
+    char *begin = out;
+    while (list && *list) {
+        size_t n = strcspn(list, ": ");
+        const char *mark = strstr(list, "/faultlib.");
+        if (n && !(mark && mark < list + n)) {
+            if (out != begin)
+                *out++ = ':';
+            memcpy(out, list, n);
+            out += n;
+        }
+        list += n + strspn(list + n, ": ");
+    }
+    *out = '\0';
+    return out;
+}
+
+static int already_right(const char *list, int with_link)
+{
+    const char *mark = list ? strstr(list, "/faultlib.") : NULL;
+    if (!with_link)
+        return !mark;
+    const char *ours = list ? strstr(list, fl_link_path) : NULL;
+    char after = ours ? ours[strlen(fl_link_path)] : 'x';
+    return ours && !after && (ours == list || ours[-1] == ':' || ours[-1] == ' ');
+}
+
+/* Fills `made` with the entries of `envp` and a new LD_PRELOAD, whose text goes behind them. */
+static void make_list(char **made, char *text, char *const envp[], const char *list, int with_link)
+{
+    size_t n = 0;
+    for (size_t i = 0; envp && envp[i]; i++)
+        if (strncmp(envp[i], NAME, NAME_BYTES))
+            made[n++] = envp[i];
+    memcpy(text, NAME, NAME_BYTES + 1);
+    char *end = copy_others(text + NAME_BYTES, list);
+    if (with_link) {
+        if (end != text + NAME_BYTES)
+            *end++ = ':';
+        strcpy(end, fl_link_path);
+        end += strlen(end);
+    }
+    if (end != text + NAME_BYTES)
+        made[n++] = text;
+    made[n] = NULL;
+}
+
+typedef int (*exec_fn)(const char *, char *const[], char *const[], long, long);
+
+static void mark_pending(struct fl_proc *proc, const char *path)
+{
+    size_t n = strlen(path);
+    if (n >= sizeof proc->exe)
+        path += n - sizeof proc->exe + 1;
+    strcpy(proc->exe, path);
+    proc->execs++;
+    __atomic_store_n(&proc->state, FL_PROC_EXEC_PENDING, __ATOMIC_RELEASE);
+}
+
+/* Whoever really runs this: exec is rare, so ask the kernel; an unmarked child that shares our memory gets its own slot. */
+static struct fl_proc *executing(void)
+{
+    int foreign;
+    if (!fl_thread.spawning && fl_self_page.self.proc && (int)fl_sys1(SYS_getpid, 0) != fl_self_page.self.pid)
+        return fl_claim_child(fl_self_page.self.proc,
+                              __atomic_add_fetch(&fl_self_page.self.proc->children, 1, __ATOMIC_RELAXED), (int)fl_sys1(SYS_getpid, 0));
+    return fl_here(&foreign);
+}
+
+static int exec_with(exec_fn call, const char *path, char *const argv[], char *const envp[], const char *list, int with_link,
+                     struct fl_proc *proc, long extra, long extra2)
+{
+    size_t entries = count(envp) + 2, text = NAME_BYTES + (list ? strlen(list) : 0) + strlen(fl_link_path) + 3;
+    size_t bytes = entries * sizeof(char *) + text;
+    char *small[SMALL_ENVIRONMENT];
+    char **made = small;
+    if (bytes > sizeof small) {
+        long at = fl_sys6(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if ((unsigned long)at >= -4095ul) {
+            errno = ENOMEM;
+            return -1;
+        }
+        made = (char **)at;
+    }
+    make_list(made, (char *)(made + entries), envp, list, with_link);
+    mark_pending(proc, path);
+    int result = call(path, argv, made, extra, extra2), error = errno;
+    __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
+    if (made != small)
+        fl_sys3(SYS_munmap, made, bytes, 0);
+    errno = error;
+    return result;
+}
+
+/* `file` is what to look at to learn the loader; null when it is not a plain path. */
+static int exec(exec_fn call, const char *file, const char *path, char *const argv[], char *const envp[], long extra, long extra2)
+{
+    struct fl_proc *proc = fl_ctl->magic ? executing() : NULL;
+    if (!proc)
+        return call(path, argv, envp, extra, extra2);
+    int with_link = !__atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE) && (!file || loader_of(file) != OTHER_LIBC);
+    const char *list = preload_of(envp);
+    if (!already_right(list, with_link))
+        return exec_with(call, path, argv, envp, list, with_link, proc, extra, extra2);
+    mark_pending(proc, path);
+    int result = call(path, argv, envp, extra, extra2), error = errno;
+    __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
+    errno = error;
+    return result;
+}
+
+static int call_execve(const char *path, char *const argv[], char *const envp[], long a, long b)
+{
+    (void)a, (void)b;
+    return FL_REAL(execve, int, const char *, char *const *, char *const *)(path, argv, envp);
+}
+static int call_execvpe(const char *path, char *const argv[], char *const envp[], long a, long b)
+{
+    (void)a, (void)b;
+    return FL_REAL(execvpe, int, const char *, char *const *, char *const *)(path, argv, envp);
+}
+static int call_execveat(const char *path, char *const argv[], char *const envp[], long dir, long flags)
+{
+    return FL_REAL(execveat, int, int, const char *, char *const *, char *const *, int)((int)dir, path, argv, envp, (int)flags);
+}
+static int call_fexecve(const char *path, char *const argv[], char *const envp[], long fd, long b)
+{
+    (void)path, (void)b;
+    return FL_REAL(fexecve, int, int, char *const *, char *const *)((int)fd, argv, envp);
+}
+
+/* Asks the rules first: the operation itself is carried out by `exec`. */
+#define REFUSED(OP, ...) (!FL_IDLE(OP) && fl_call(FL_SYM_fl_nothing, FL_OP_##OP, (long[6]){__VA_ARGS__}) < 0)
+
+FL_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+    return REFUSED(EXECVE, (long)path) ? -1 : exec(call_execve, path, path, argv, envp, 0, 0);
+}
+FL_HIDDEN_TWIN(execve)
+
+FL_EXPORT int execv(const char *path, char *const argv[]) { return execve(path, argv, environ); }
+
+/* The search in PATH is libc's; with the entry patch each attempt comes back through execve. */
+static int search(const char *file, char *const argv[], char *const envp[])
+{
+    if (fl_self_page.self.proc && (fl_self_page.self.proc->flags & FL_PROC_PATCHED))
+        return call_execvpe(file, argv, envp, 0, 0);
+    return REFUSED(EXECVE, (long)file) ? -1 : exec(call_execvpe, NULL, file, argv, envp, 0, 0);
+}
+
+FL_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[]) { return search(file, argv, envp); }
+FL_EXPORT int execvp(const char *file, char *const argv[]) { return search(file, argv, environ); }
+
+FL_EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+    if (REFUSED(EXECVEAT, dir, (long)path, 0, 0, flags))
+        return -1;
+    return exec(call_execveat, dir == AT_FDCWD || path[0] == '/' ? path : NULL, path, argv, envp, dir, flags);
+}
+
+FL_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+    return REFUSED(FEXECVE, fd) ? -1 : exec(call_fexecve, NULL, "(descriptor)", argv, envp, fd, 0);
+}
+
+/* The variadic forms: their arguments as a list on the stack, as libc does it. */
+#define COLLECT(first)                                            \
+    va_list rest;                                                 \
+    va_start(rest, first);                                        \
+    size_t n = 1;                                                 \
+    while (va_arg(rest, char *))                                  \
+        n++;                                                      \
+    va_end(rest);                                                 \
+    char *argv[n + 1];                                            \
+    va_start(rest, first);                                        \
+    argv[0] = (char *)first;                                      \
+    for (size_t i = 1; i <= n; i++)                               \
+        argv[i] = va_arg(rest, char *);
+
+FL_EXPORT int execl(const char *path, const char *first, ...)
+{
+    COLLECT(first)
+    va_end(rest);
+    return execve(path, argv, environ);
+}
+
+FL_EXPORT int execlp(const char *file, const char *first, ...)
+{
+    COLLECT(first)
+    va_end(rest);
+    return search(file, argv, environ);
+}
+
+FL_EXPORT int execle(const char *path, const char *first, ...)
+{
+    COLLECT(first)
+    char *const *envp = va_arg(rest, char *const *);
+    va_end(rest);
+    return execve(path, argv, envp);
+}

@@ -1,0 +1,116 @@
+/* Hand-written wrappers around files: those with optional arguments, and fortified ones whose extra argument is checked here.
+ * From any context. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <fcntl.h>
+#include <sys/types.h>
+#include "wrap.h"
+#ifndef __O_TMPFILE
+#define __O_TMPFILE 020000000
+#endif
+#define FICLONE_REQUEST 0x40049409
+#define NEEDS_MODE(flags) (((flags) & O_CREAT) || ((flags) & __O_TMPFILE) == __O_TMPFILE)
+
+#define MODE(last)                  \
+    mode_t mode = 0;                \
+    if (NEEDS_MODE(last)) {         \
+        va_list rest;               \
+        va_start(rest, last);       \
+        mode = va_arg(rest, mode_t); \
+        va_end(rest);               \
+    }
+
+#define OPEN(symbol)                                                             \
+    FL_EXPORT int symbol(const char *path, int flags, ...);                      \
+    FL_EXPORT int symbol(const char *path, int flags, ...)                       \
+    {                                                                            \
+        MODE(flags)                                                              \
+        if (FL_IDLE(OPEN))                                                       \
+            return FL_REAL(symbol, int, const char *, int, ...)(path, flags, mode); \
+        return (int)FL_CALL(symbol, OPEN, (long)path, flags, mode);              \
+    }                                                                            \
+    FL_HIDDEN_TWIN(symbol)
+OPEN(open)
+OPEN(open64)
+OPEN(__open)
+OPEN(__open64)
+
+#define OPENAT(symbol)                                                           \
+    FL_EXPORT int symbol(int dir, const char *path, int flags, ...);             \
+    FL_EXPORT int symbol(int dir, const char *path, int flags, ...)              \
+    {                                                                            \
+        MODE(flags)                                                              \
+        if (FL_IDLE(OPENAT))                                                     \
+            return FL_REAL(symbol, int, int, const char *, int, ...)(dir, path, flags, mode); \
+        return (int)FL_CALL(symbol, OPENAT, dir, (long)path, flags, mode);       \
+    }                                                                            \
+    FL_HIDDEN_TWIN(symbol)
+OPENAT(openat)
+OPENAT(openat64)
+
+extern void __chk_fail(void) __attribute__((noreturn));
+
+/* Fortified reads: the check, then the plain function. */
+FL_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
+FL_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
+{
+    if (n > room)
+        __chk_fail();
+    if (FL_IDLE(READ) || fl_unwanted(FL_OP_READ, fd))
+        return FL_REAL(read, ssize_t, int, void *, size_t)(fd, buf, n);
+    return FL_CALL(read, READ, fd, (long)buf, (long)n);
+}
+
+#define PREAD_CHK(symbol)                                                        \
+    FL_EXPORT ssize_t symbol(int fd, void *buf, size_t n, off_t at, size_t room); \
+    FL_EXPORT ssize_t symbol(int fd, void *buf, size_t n, off_t at, size_t room) \
+    {                                                                            \
+        if (n > room)                                                            \
+            __chk_fail();                                                        \
+        if (FL_IDLE(PREAD) || fl_unwanted(FL_OP_PREAD, fd))                      \
+            return FL_REAL(pread64, ssize_t, int, void *, size_t, off_t)(fd, buf, n, at); \
+        return FL_CALL(pread64, PREAD, fd, (long)buf, (long)n, at);              \
+    }
+PREAD_CHK(__pread_chk)
+PREAD_CHK(__pread64_chk)
+
+FL_EXPORT void closefrom(int low);
+FL_EXPORT void closefrom(int low)
+{
+    if (FL_IDLE(CLOSE_RANGE))
+        FL_REAL(closefrom, void, int)(low);
+    else
+        FL_CALL(close_range, CLOSE_RANGE, low, (long)~0u, 0);
+}
+
+FL_EXPORT void sync(void);
+FL_EXPORT void sync(void)
+{
+    if (FL_IDLE(SYNC))
+        FL_REAL(sync, void, void)();
+    else
+        FL_CALL(sync, SYNC, 0);
+}
+
+/* Only FICLONE is an operation; every other request passes. */
+FL_EXPORT int ioctl(int fd, unsigned long request, ...);
+FL_EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+    va_list rest;
+    va_start(rest, request);
+    long argument = va_arg(rest, long);
+    va_end(rest);
+    if (request != FICLONE_REQUEST || FL_IDLE(FICLONE))
+        return FL_REAL(ioctl, int, int, unsigned long, ...)(fd, request, argument);
+    return (int)FL_CALL(ioctl, FICLONE, fd, (long)request, argument);
+}
+
+FL_EXPORT int unlinkat(int dir, const char *path, int flags);
+FL_EXPORT int unlinkat(int dir, const char *path, int flags)
+{
+    if (FL_IDLE(UNLINKAT) && FL_IDLE(RMDIRAT))
+        return FL_REAL(unlinkat, int, int, const char *, int)(dir, path, flags);
+    return (int)fl_call(FL_SYM_unlinkat, flags & AT_REMOVEDIR ? FL_OP_RMDIRAT : FL_OP_UNLINKAT,
+                        (long[6]){dir, (long)path, flags});
+}

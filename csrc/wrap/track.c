@@ -1,0 +1,57 @@
+/* Bookkeeping: what changes descriptors or the working directory without being anybody's operation. fcntl is here because it
+ * both duplicates and locks. From any context. */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <unistd.h>
+#include "wrap.h"
+
+FL_EXPORT int dup(int fd)
+{
+    return FL_IDLE(DUP) ? FL_REAL(dup, int, int)(fd) : (int)FL_CALL(dup, DUP, fd);
+}
+
+FL_EXPORT int dup2(int fd, int to)
+{
+    return FL_IDLE(DUP) ? FL_REAL(dup2, int, int, int)(fd, to) : (int)FL_CALL(dup2, DUP, fd, to);
+}
+
+FL_EXPORT int dup3(int fd, int to, int flags);
+FL_EXPORT int dup3(int fd, int to, int flags)
+{
+    return FL_IDLE(DUP) ? FL_REAL(dup3, int, int, int, int)(fd, to, flags) : (int)FL_CALL(dup3, DUP, fd, to, flags);
+}
+
+FL_EXPORT int chdir(const char *path)
+{
+    return FL_IDLE(CHDIR) ? FL_REAL(chdir, int, const char *)(path) : (int)FL_CALL(chdir, CHDIR, (long)path);
+}
+
+FL_EXPORT int fchdir(int fd)
+{
+    return FL_IDLE(CHDIR) ? FL_REAL(fchdir, int, int)(fd) : (int)FL_CALL(fchdir, CHDIR, fd);
+}
+
+static int is_lock(int command)
+{
+    return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
+}
+
+static int is_dup(int command) { return command == F_DUPFD || command == F_DUPFD_CLOEXEC; }
+
+#define FCNTL(symbol)                                                     \
+    FL_EXPORT int symbol(int fd, int command, ...);                       \
+    FL_EXPORT int symbol(int fd, int command, ...)                        \
+    {                                                                     \
+        va_list rest;                                                     \
+        va_start(rest, command);                                          \
+        long argument = va_arg(rest, long);                               \
+        va_end(rest);                                                     \
+        if (is_lock(command) && !FL_IDLE(FCNTL))                          \
+            return (int)FL_CALL(symbol, FCNTL, fd, command, argument);    \
+        if (is_dup(command) && !FL_IDLE(DUP))                             \
+            return (int)FL_CALL(symbol, DUP, fd, command, argument);      \
+        return FL_REAL(symbol, int, int, int, ...)(fd, command, argument); \
+    }
+FCNTL(fcntl)
+FCNTL(fcntl64)
+FCNTL(__fcntl)

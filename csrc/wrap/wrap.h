@@ -1,0 +1,21 @@
+/* How a wrapper is made. FL_WRAP defines the exported symbol and a hidden twin fl_w_<symbol> for the entry patch. */
+#ifndef FL_WRAP_H
+#define FL_WRAP_H
+#include "../shim.h"
+
+#define FL_HIDDEN_TWIN(symbol) \
+    extern __typeof__(symbol) fl_w_##symbol __attribute__((alias(#symbol), copy(symbol), visibility("hidden")));
+
+#define FL_ARG(x) ((long)(x))
+#define FL_CALL(symbol, OP, ...) fl_call(FL_SYM_##symbol, FL_OP_##OP, (long[6]){__VA_ARGS__})
+#define FL_REAL(symbol, type, ...) ((type(*)(__VA_ARGS__))fl_real[FL_SYM_##symbol])
+
+/* A descriptor operation whose descriptor no rule wants takes the short way out. */
+#define FL_SHORT_WAY(OP, first) \
+    (fl_info_##OP.fd == 1 && (int)FL_FAMILY_OF_##OP != FL_FAM_CLOSE && fl_unwanted(FL_OP_##OP, (int)FL_ARG(first)))
+
+#define FL_OP(ID, NAME, FAMILY, RESULT, ...) \
+    __attribute__((unused)) static const struct fl_op_info fl_info_##ID = {.name = NAME, ##__VA_ARGS__};
+#include "../ops.def"
+
+#endif
