@@ -1,7 +1,7 @@
 """What a rule may ask for: refuses what cannot happen or can never match, and settles which operations a rule means.
 
-A rule on a family takes those members for which all of it is possible, and is refused where the family's namesake (the plain
-`write` of `write`) is not among them, because that is what its author thinks of. An exact name has to be possible itself.
+A rule on a family takes those members for which all of it is possible, and is refused where the family's namesake (the
+plain `write` of `write`) is not among them, as that is what its author thinks of. An exact name has to be possible.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 
 from faultlib._core import lib
@@ -187,6 +188,7 @@ def _refusal(rule: Rule, key: str, reason: str, suggestion: str | None = None) -
     return RuleError(rule.source, rule.column(key), reason, suggestion)
 
 
+@lru_cache(maxsize=256)
 def operations(rule: Rule) -> tuple[Operation, ...]:
     """Returns the operations that a rule is about, in the table's order. Raises RuleError where that is none."""
     found: set[int] = set()
@@ -209,9 +211,9 @@ def _impossible(rule: Rule, group: _Group, demand: _Demand, left: tuple[Operatio
         return _refusal(rule, demand.key, f"{reason}; of the family, {', '.join(others)} can", others[0])
     if demand.key == "flags":
         words = sorted({word for op in group.members for word in flags.vocabulary(op)})
-        unknown = next((f for f in rule.flags if flags.number(f.strip("!")) is None and f.strip("!") not in words), None)
+        unknown = [f for flag in rule.flags if flags.number(f := flag.strip("!")) is None and f not in words]
         if words and unknown:
-            return _refusal(rule, "flags", f"{reason}: {' '.join(words)}", values.nearest(unknown.strip("!"), words))
+            return _refusal(rule, "flags", f"{reason}: {' '.join(words)}", values.nearest(unknown[0], words))
     effect = rule.effect if rule.effect is not None and rule.effect.key == demand.key else None
     return _refusal(rule, demand.key, reason, nearest_effect(effect, group.members) if effect is not None else None)
 
@@ -228,11 +230,11 @@ def check_rule(rule: Rule) -> None:
         raise _refusal(rule, "scope", "scope= says what when= and times= count, and this rule has neither")
     if rule.after is not None and rule.after == rule.name:
         raise _refusal(rule, "after=", "a rule that waits for itself never acts")
-    operations(rule)
+    members = operations(rule)
     _check_sizes(rule)
-    if rule.offset is not None and rule.offset.high is not None and rule.offset.high < 0:
-        if not any(op.family == "seek" for op in operations(rule)):
-            raise _refusal(rule, "offset=", "only lseek has negative offsets: no call matches")
+    below_zero = rule.offset is not None and rule.offset.high is not None and rule.offset.high < 0
+    if below_zero and not any(op.family == "seek" for op in members):
+        raise _refusal(rule, "offset=", "only lseek has negative offsets: no call matches")
 
 
 def _check_delay(rule: Rule) -> None:
@@ -241,14 +243,8 @@ def _check_delay(rule: Rule) -> None:
         return
     if isinstance(effect, effects.ClockChange | effects.Hang):
         raise _refusal(rule, delay.key, f"a delay does not go with {effect.key}")
-    after_kill = isinstance(effect, effects.Kill) and effect.after
-    if after_kill and not delay.after:
-        raise _refusal(rule, delay.key, "the delay of kill=after lies between the call and the death", "delay_after")
-    not_made = isinstance(effect, effects.Error | effects.Return | effects.Skip)
-    dead = isinstance(effect, effects.Torn) or (isinstance(effect, effects.Kill) and not effect.after)
-    if delay.after and (not_made or dead):
-        reason = "the call is not made, so nothing is after it" if not_made else "the process is dead by then"
-        raise _refusal(rule, delay.key, reason, "delay")
+    if delay.after:
+        raise _refusal(rule, delay.key, f"with {effect.key} goes only a delay before the call", "delay")
 
 
 def _check_clock(rule: Rule, change: effects.ClockChange) -> None:
@@ -261,7 +257,7 @@ def _check_clock(rule: Rule, change: effects.ClockChange) -> None:
     counted = ("when", "scope", "p", "times", "after", "thread")
     for key in counted:
         if change.verb != "jump" and getattr(rule, key) is not None:
-            reason = f"{change.verb} holds for a stretch of time, given by at= and for=; only jump happens at a counted call"
+            reason = f"{change.verb} holds for a stretch of time (at= for=); only jump happens at a counted call"
             raise _refusal(rule, key, reason, "at" if key == "when" else None)
 
 

@@ -121,8 +121,8 @@ def compile_rule(
 ) -> None:  # fmt: skip
     """Fills `c_rule`, a `struct fl_rule *`, with `rule` in slot `slot` (0 to FL_MAX_RULES - 1).
 
-    `slots` gives the slots of named rules, for `after=`. `now_ns` is the session time at which the rule goes live: a `for=`
-    without `at=` counts from there. Random draws take the session's seed, no rule has one of its own.
+    `slots` gives the slots of named rules, for `after=`. `now_ns` is the session time at which the rule goes live: a
+    `for=` without `at=` counts from there. Random draws take the session's seed, no rule has one of its own.
     """
     ffi.buffer(c_rule)[:] = bytes(ffi.sizeof("struct fl_rule"))
     members = operations(rule)
@@ -144,7 +144,9 @@ def compile_rule(
         _effect(rule.effect, c_rule, members)
 
 
-def _predicates(rule: Rule, c_rule: CRule, intern: Intern, cwd: WorkingDirectory, members: tuple[Operation, ...]) -> int:
+def _predicates(
+    rule: Rule, c_rule: CRule, intern: Intern, cwd: WorkingDirectory, members: tuple[Operation, ...]
+) -> int:
     has = 0
     globs: tuple[tuple[Globs | None, str], ...] = ((rule.path, "path"), (rule.from_, "from"), (rule.to, "to"))
     for value, field in globs:

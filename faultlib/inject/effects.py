@@ -27,7 +27,7 @@ def signal_name(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Sleeps `delay_ns`, give or take up to `jitter_ns`, before the call or after it."""
+    """Sleeps `delay_ns`, give or take up to `jitter_ns`, before the call, or after it if that is all there is."""
 
     delay_ns: int
     jitter_ns: int = 0

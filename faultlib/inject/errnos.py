@@ -1,9 +1,9 @@
 """Which errno which operation can really return: one table, each row with its source.
 
 A row holds what the ERRORS section of the named manual page (Linux man-pages 6.03) lists, including by reference, and,
-behind `+`, what the kernel returns beyond the page: EIO, wherever a disk file system reads or changes metadata; EROFS, for
-a write after the file system went read-only under it; ENOSPC and EDQUOT, wherever blocks are allocated; ENOMEM, wherever
-memory is; ENOSYS, before the kernel that brought a call and under sandboxes.
+behind `+`, what the kernel returns beyond the page: EIO, wherever a disk file system reads or changes metadata; EROFS,
+for a write after the file system went read-only under it; ENOSPC and EDQUOT, wherever blocks are allocated; ENOMEM,
+wherever memory is; ENOSYS, before the kernel that brought a call and under sandboxes.
 Network and user-space file systems can return anything: `error!=E` overrides the table for them.
 """
 

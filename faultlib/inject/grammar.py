@@ -226,8 +226,9 @@ _BARE: dict[str, effects.Effect] = {
 _MEANT = {
     "errno": "error", "fail": "error", "retval": "return", "ret": "return", "inject": "error", "syscall": "call",
     "delay_enter": "delay", "delay_exit": "delay_after", "delay_before": "delay", "probability": "p", "prob": "p",
-    "file": "path", "glob": "path", "count": "times", "pid": "proc", "process": "proc", "comm": "proc", "sleep": "delay",
-    "duration": "for", "source": "from", "target": "to", "die": "kill", "partial": "short", "bytes": "size", "id": "name",
+    "file": "path", "glob": "path", "count": "times", "pid": "proc", "process": "proc", "comm": "proc",
+    "sleep": "delay", "duration": "for", "source": "from", "target": "to", "die": "kill", "partial": "short",
+    "bytes": "size", "id": "name",
 }  # fmt: skip
 
 
@@ -311,8 +312,7 @@ def _field(text: str, piece: Word, keys: dict[str, _Key], found: dict[str, Any],
         raise RuleError(text, column, f"{key} is there twice")
     if row.field in found:
         other = found[row.field].key
-        both = "delay is before or after the call, not both" if row.field == _DELAY else f"{other} and {key} exclude each other"
-        raise RuleError(text, column, f"{both}: give two rules")
+        raise RuleError(text, column, f"{other} and {key} exclude each other in one rule: give two")
     columns[key] = column
     columns[key + "="] = value.column() if value is not None else piece.end
     if row.read is None:
@@ -347,10 +347,10 @@ def _check_key(text: str, key: str, column: int, keys: dict[str, _Key]) -> None:
 
 def _example(key: str) -> str:
     examples = {
-        "error": "EIO", "short": "50%", "torn": "512", "kill": "before", "signal": "SIGTERM", "return": "0", "corrupt": "1",
-        "space": "64K", "delay": "200ms", "delay_after": "200ms", "path": "*.json", "from": "*.tmp", "to": "*.json", "fd": "1",
-        "fdkind": "file", "flags": "O_CREAT", "size": "4K+", "offset": "0..4095", "when": "3", "scope": "session", "p": "0.05",
-        "times": "1", "at": "5s", "for": "2s", "jump": "-30s", "rate": "1.01", "clock": "monotonic", "thread": "*",
-        "proc": "label:worker", "call": "pwrite", "after": "NAME", "name": "NAME",
+        "error": "EIO", "short": "50%", "torn": "512", "kill": "before", "signal": "SIGTERM", "return": "0",
+        "corrupt": "1", "space": "64K", "delay": "200ms", "delay_after": "200ms", "path": "*.json", "from": "*.tmp",
+        "to": "*.json", "fd": "1", "fdkind": "file", "flags": "O_CREAT", "size": "4K+", "offset": "0..4095",
+        "when": "3", "scope": "session", "p": "0.05", "times": "1", "at": "5s", "for": "2s", "jump": "-30s",
+        "rate": "1.01", "clock": "monotonic", "thread": "*", "proc": "label:worker", "call": "pwrite", "after": "NAME", "name": "NAME",
     }  # fmt: skip
     return f"{key}={examples[key]}"

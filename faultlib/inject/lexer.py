@@ -1,8 +1,7 @@
 """Splits the text of a rule. Quotes protect `:` and `,`; every character remembers its column.
 
-    single quotes    everything up to the next one is literal
-    double quotes    as well, except that `\\"` is a quote
-    backslash        outside of quotes, before `:` `,` `'` `"`: that character, literally; otherwise it stays, for globs
+Between single quotes everything is literal; between double quotes as well, except that `\\"` is a quote. A backslash
+outside of quotes makes `:` `,` `'` `"` literal; before anything else it stays, because globs use it.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class Operation:
 
     @property
     def has_offset(self) -> bool:
-        return "offset" in self.arguments
+        """Whether it happens at a known place in the file: given, or the descriptor's position."""
+        return "offset" in self.arguments or (self.has_data and self.has_fd)
 
     @property
     def has_flags(self) -> bool:
@@ -142,7 +143,7 @@ _BY_SYMBOL: dict[str, str] = {symbol: op.name for op in OPERATIONS for symbol in
 
 
 def named(name: str) -> tuple[Operation, ...]:
-    """Returns the operations that a name in a rule means, a family's or the exact ones. Empty if there is no such name."""
+    """Returns the operations that a name in a rule means, a family's or the exact ones; none for an unknown name."""
     if name in FAMILIES:
         return FAMILIES[name].operations
     return _BY_NAME.get(name, ())

@@ -1,4 +1,4 @@
-"""Which effect is possible on which operation, and why not where it is not. One function decides; `faultlib ops` prints it."""
+"""Which effect is possible on which operation, and why not where it is not. `faultlib ops` prints it."""
 
 from __future__ import annotations
 

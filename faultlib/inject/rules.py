@@ -1,7 +1,7 @@
 """A rule: operations + predicates + window + effect. Frozen values, whose `text` is their canonical spelling.
 
-Rules are made by `grammar.parse_rule` from text, or by the constructors at the end of this file, which write that text from
-typed values, so that there is one parser and one set of refusals. All of them raise RuleError.
+Rules are made by `grammar.parse_rule` from text, or by the constructors at the end of this file, which write that text
+from typed values, so that there is one parser and one set of refusals. All of them raise RuleError.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Proc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule. Times in nanoseconds; None is absent. `source` is the text it came from, `columns` where each key stands."""
+    """One rule. Times in nanoseconds; None is absent. `source` is its text as given, `columns` where its keys are."""
 
     names: tuple[str, ...]
     effect: Effect | None = None
