@@ -203,6 +203,17 @@ def operations(rule: Rule) -> tuple[Operation, ...]:
     return tuple(ops.ALL_OPERATIONS[number] for number in sorted(found))
 
 
+def left_out(rule: Rule) -> list[tuple[Operation, str]]:
+    """Returns the members of the rule's names that it is not about, each with the reason."""
+    taken, found = set(operations(rule)), {}
+    for group in _groups(rule):
+        for op in group.members:
+            reasons = (demand.objects(op) for demand in _demands(rule))
+            if op not in taken and (reason := next(filter(None, reasons), None)) is not None:
+                found[op] = reason
+    return list(found.items())
+
+
 def _impossible(rule: Rule, group: _Group, demand: _Demand, left: tuple[Operation, ...]) -> RuleError:
     """The refusal of `demand`: the first reason, who else of the family can, and the nearest spelling."""
     reason = demand.objects(group.needed[0]) or f"{demand.key} cannot be"

@@ -351,6 +351,7 @@ def _example(key: str) -> str:
         "corrupt": "1", "space": "64K", "delay": "200ms", "delay_after": "200ms", "path": "*.json", "from": "*.tmp",
         "to": "*.json", "fd": "1", "fdkind": "file", "flags": "O_CREAT", "size": "4K+", "offset": "0..4095",
         "when": "3", "scope": "session", "p": "0.05", "times": "1", "at": "5s", "for": "2s", "jump": "-30s",
-        "rate": "1.01", "clock": "monotonic", "thread": "*", "proc": "label:worker", "call": "pwrite", "after": "NAME", "name": "NAME",
+        "rate": "1.01", "clock": "monotonic", "thread": "*", "proc": "label:worker", "call": "pwrite", "after": "NAME",
+        "name": "NAME",
     }  # fmt: skip
     return f"{key}={examples[key]}"

@@ -73,7 +73,8 @@ class Operation:
         """Its name, made unambiguous."""
         if len(_BY_NAME[self.name]) == 1:
             return self.name
-        return f"{self.name} ({'source' if self.family == 'read' else self.family})"
+        sides = {"read": "source", "write": "target"}
+        return f"{self.name} ({sides.get(self.family, self.family)})"
 
 
 @dataclass(frozen=True, slots=True)

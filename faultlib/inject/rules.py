@@ -154,13 +154,14 @@ def spell(operations: str | Sequence[str], **keys: Value) -> str:
     Durations are text or timedelta, lists are comma lists, and the text of a glob needs no quoting. The text is not yet
     checked.
     """
-    fields = [operations if isinstance(operations, str) else ",".join(operations)]
-    for given, value in keys.items():
-        key = given.removesuffix("_")
-        if value is None or value is False:
-            continue
-        fields.append(key if value is True else f"{key}={_value_text(key, value)}")
-    return ":".join(fields)
+    names = operations if isinstance(operations, str) else ",".join(operations)
+    given = {key.removesuffix("_"): value for key, value in keys.items() if value is not None and value is not False}
+    return ":".join([names, *(spell_field(key, value) for key, value in given.items())])
+
+
+def spell_field(key: str, value: Value) -> str:
+    """Writes one field of a rule; True gives the bare key."""
+    return key if value is True else f"{key}={_value_text(key, value)}"
 
 
 def build(operations: str | Sequence[str], **keys: Value) -> Rule:
