@@ -79,11 +79,11 @@ struct fl_rule {
     uint64_t at_ns;             /* session time */
     uint64_t for_ns;            /* 0: for ever */
     uint32_t effect;
-    uint32_t phase;
+    uint32_t phase;             /* of kill; of the delay where it is the only effect, else that is before */
     int32_t error;              /* errno */
     int32_t signal;
     int64_t value;              /* return value; bytes of short, torn, corrupt or space; offset or jump in ns */
-    uint32_t percent;           /* short: per cent of the size, if not 0 */
+    uint32_t percent;           /* short, torn: per cent of the size, if not 0; return: 100 is what full success returns */
     uint32_t clock;             /* clock rules: bits 1 << clockid */
     uint32_t clock_verb;
     uint32_t corrupt_read;      /* unused by the decision */

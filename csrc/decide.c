@@ -133,7 +133,20 @@ int fl_accepts_who(const struct fl_rule *r, const char *strings, const struct fl
     return !(r->has & FL_HAS_PROC) || any_proc(r, strings, who) != !!(r->negate & FL_NOT_PROC);
 }
 
-/* The predicates that can change from call to call. A torn write must leave something out: only larger ones match. */
+/* A call that the effect could not change does not match: what it cuts off, makes up or damages has to be there. */
+static int is_large_enough(const struct fl_rule *r, const struct fl_look *look)
+{
+    uint64_t least = 0;
+    if (r->effect == FL_EFFECT_SHORT || r->effect == FL_EFFECT_TORN)
+        least = r->percent ? 2 : (uint64_t)r->value + 1;
+    else if (r->effect == FL_EFFECT_RETURN)
+        least = r->percent ? 0 : (uint64_t)r->value;
+    else if (r->effect == FL_EFFECT_CORRUPT)
+        least = 1;
+    return !(look->have & FL_LOOK_SIZE) || look->size >= least;
+}
+
+/* The predicates that can change from call to call. */
 static int matches(const struct fl_rule *r, const char *strings, const struct fl_look *look, const struct fl_tally *tallies)
 {
     if ((r->has & FL_HAS_FLAGS) && (!(look->have & FL_LOOK_FLAGS) || (look->flags & r->flags_mask) != r->flags_value))
@@ -212,7 +225,7 @@ int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_lo
 {
     if ((r->has >= FL_HAS_FLAGS) && (r->has & (FL_HAS_WINDOW - FL_HAS_FLAGS)) && !matches(r, strings, look, c->tallies))
         return 0;
-    if (r->effect == FL_EFFECT_TORN && !(r->percent) && look->size <= (uint64_t)r->value)
+    if (!is_large_enough(r, look))
         return 0;
     struct fl_counter *own = &c->process[r->id % FL_LIVE_RULES], *scoped = own;
     uint64_t n = bump(&own->matched, c->alone && r->scope == FL_SCOPE_PROCESS);
