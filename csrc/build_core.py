@@ -49,7 +49,8 @@ int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl
                 uint32_t position, int may_act, struct fl_choice *choice);
 
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
-int fl_guard_spawn(struct fl_ctl *ctl, int owner_pidfd, const char *folder);
+int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, const char *folder);
+int fl_guard_reap(int pid);
 void fl_disarm(struct fl_ctl *ctl);
 int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings);
 uint64_t fl_layout_size(uint64_t journal, uint64_t firings);

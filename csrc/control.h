@@ -14,7 +14,9 @@ void fl_store(uint64_t *word, uint64_t value);
 uint64_t fl_add(uint64_t *word, uint64_t value);
 int fl_op_count(void);
 
-/* Starts the guard process. Returns its pid, or -errno. `owner` is a pidfd of the controller. */
-int fl_guard_spawn(struct fl_ctl *ctl, int owner, const char *folder);
+/* Starts the guard process. Returns its pid, or -errno. `owner` is a pidfd of the controller; the guard also takes its leave
+ * when something can be read from `goodbye`. */
+int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, const char *folder);
+int fl_guard_reap(int pid);
 
 #endif

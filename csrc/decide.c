@@ -227,6 +227,10 @@ int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_lo
         return 0;
     if (!is_large_enough(r, look))
         return 0;
+    if (r->effect == FL_EFFECT_SPACE && !(r->ops[look->op / 64] >> look->op % 64 & 1)) { /* a call that gives space back */
+        *choice = (struct fl_choice){.rule = r};
+        return may_act;
+    }
     struct fl_counter *own = &c->process[r->id % FL_LIVE_RULES], *scoped = own;
     uint64_t n = bump(&own->matched, c->alone && r->scope == FL_SCOPE_PROCESS);
     if (r->scope == FL_SCOPE_SESSION)

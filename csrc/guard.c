@@ -45,11 +45,12 @@ static void remove_folder(const char *folder)
     rmdir(folder);
 }
 
-static void guard_main(struct fl_ctl *ctl, int owner, const char *folder)
+/* Waits until the owner is gone or says goodbye, disarms the targets, outlives the last of them. */
+static void guard_main(struct fl_ctl *ctl, int owner, int goodbye, const char *folder)
 {
     prctl(PR_SET_NAME, "faultlib-guard", 0, 0, 0);
-    struct pollfd wait = {.fd = owner, .events = POLLIN};
-    while (poll(&wait, 1, -1) < 0 && errno == EINTR)
+    struct pollfd wait[2] = {{.fd = owner, .events = POLLIN}, {.fd = goodbye, .events = POLLIN}};
+    while (poll(wait, 2, -1) < 0 && errno == EINTR)
         ;
     fl_disarm(ctl);
     struct timespec nap = {.tv_nsec = 50000000};
@@ -58,46 +59,28 @@ static void guard_main(struct fl_ctl *ctl, int owner, const char *folder)
     remove_folder(folder);
 }
 
-int fl_guard_spawn(struct fl_ctl *ctl, int owner, const char *folder)
+int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, const char *folder)
 {
-    int report[2];
-    if (pipe2(report, O_CLOEXEC))
-        return -errno;
-    pid_t middle = fork();
-    if (middle < 0) {
-        int error = errno;
-        close(report[0]);
-        close(report[1]);
-        return -error;
-    }
-    if (middle == 0) { /* forked twice, so that the guard is nobody's zombie */
-        setsid();
-        pid_t guard = fork();
-        if (guard != 0) {
-            ssize_t done = write(report[1], &guard, sizeof guard);
-            _exit(done == sizeof guard ? 0 : 1);
-        }
-        sigset_t all;
-        sigfillset(&all);
-        sigprocmask(SIG_SETMASK, &all, NULL);
-        int null = open("/dev/null", O_RDWR);
-        dup2(null, 0);
-        dup2(null, 1);
-        dup2(null, 2);
-        dup2(owner, 3);
-        syscall(SYS_close_range, 4u, ~0u, 0);
-        if (chdir("/"))
-            _exit(1);
-        guard_main(ctl, 3, folder);
-        _exit(0);
-    }
-    close(report[1]);
-    pid_t guard = -1;
-    ssize_t got;
-    while ((got = read(report[0], &guard, sizeof guard)) < 0 && errno == EINTR)
-        ;
-    close(report[0]);
-    while (waitpid(middle, NULL, 0) < 0 && errno == EINTR)
-        ;
-    return got == sizeof guard && guard > 0 ? guard : -EAGAIN;
+    /* Without an exit signal: the guard is a child that the program's own waits do not see (fl_guard_reap does). */
+    long guard = syscall(SYS_clone, 0, 0, 0, 0, 0);
+    if (guard != 0)
+        return guard < 0 ? -errno : (int)guard;
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    setsid();
+    int high[2] = {fcntl(owner, F_DUPFD, 64), fcntl(goodbye, F_DUPFD, 64)};
+    int null = open("/dev/null", O_RDWR);
+    for (int i = 0; i < 3; i++)
+        dup2(null, i);
+    dup2(high[0], 3);
+    dup2(high[1], 4);
+    syscall(SYS_close_range, 5u, ~0u, 0);
+    if (chdir("/"))
+        _exit(1);
+    guard_main(ctl, 3, 4, folder);
+    _exit(0);
 }
+
+/* Collects an ended guard; 1 if it had ended. */
+int fl_guard_reap(int pid) { return waitpid(pid, NULL, __WALL | WNOHANG) == pid; }

@@ -36,8 +36,10 @@ FL_EFFECT(stop)
     return fl_invoke(f);
 }
 
+/* `skip` says that all went well: everything was written, the descriptor was locked. */
 FL_EFFECT(return)
 {
-    (void)f;
-    return choice->rule->value;
+    if (!choice->rule->percent)
+        return choice->rule->value;
+    return f->info->result == FL_RESULT_COUNT ? (long)fl_call_size(f) : 0;
 }

@@ -1,0 +1,258 @@
+"""The control block of one session, from the controller's side: made, filled with rules, read.
+
+The block is a sealed memfd that targets map through /proc/PID/fd/N (csrc/attach.c); its layout is csrc/abi.h.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from faultlib._core import ffi, lib
+from faultlib.errors import FaultlibError
+from faultlib.inject import compile as compiler
+from faultlib.inject import effects
+from faultlib.inject.ops import FAMILY_NUMBERS, OPERATIONS
+from faultlib.inject.rules import Rule
+
+FIRST_GENERATION = 2
+"""Generation 0 means "unknown" in the shim's tables, and tracking counts as begun at a generation that is not 0."""
+JOURNAL_RECORDS = 1
+FIRING_RECORDS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Matching calls and firings of one rule."""
+
+    matched: int
+    fired: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    """What the block knows of one process that was attached at some time."""
+
+    slot: int
+    pid: int
+    state: str
+    lineage: str
+    label: str
+    comm: str
+    exe: str
+    uid: int
+    patched: bool
+    io_uring: bool
+    orphan: bool
+
+
+_STATES = ("free", "claimed", "live", "exec-pending", "exited")
+
+
+class ControlBlock:
+    """A mapped control block. Writing methods are for its owner; `lock` keeps several threads of it apart."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map = mmap.mmap(descriptor, 0)
+        self.ctl: Any = ffi.cast("struct fl_ctl *", ffi.from_buffer(self._map))
+        if self.ctl.magic != lib.FL_MAGIC or self.ctl.abi != lib.FL_ABI:
+            raise FaultlibError("this is not a control block of this version of faultlib")
+        self.lock = threading.RLock()
+        self._positions: dict[int, int] = {}
+        self._rules: dict[int, Rule] = {}
+        self._strings: dict[str, int] = {}
+        self._next_string = 1
+        self._next_slot = 0
+        self._next_position = 0
+
+    @classmethod
+    def create(cls, seed: int, *, journal: int = JOURNAL_RECORDS, firings: int = FIRING_RECORDS) -> ControlBlock:
+        """Makes a fresh block. `journal` and `firings` are the capacities of the two rings, in records.
+
+        Raises OSError if the memory cannot be had: the block is allocated whole, so that no target ever meets SIGBUS.
+        """
+        size = lib.fl_layout_size(journal, firings)
+        descriptor = os.memfd_create("faultlib", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            with mmap.mmap(descriptor, 0) as header:
+                ctl: Any = ffi.cast("struct fl_ctl *", ffi.from_buffer(header))
+                lib.fl_layout(ctl, journal, firings)
+                ctl.uid = int.from_bytes(os.urandom(8), "little")
+                ctl.seed = seed
+                ctl.t0_ns = time.monotonic_ns()
+                ctl.owner_pid = os.getpid()
+                ctl.owner_uid = os.getuid()
+                ctl.generation = FIRST_GENERATION
+                ctl.set[FIRST_GENERATION & 1].generation = FIRST_GENERATION
+                del ctl
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(descriptor)
+
+    def close(self) -> None:
+        """Lets go of the mapping and the descriptor; targets keep theirs."""
+        self.ctl = None
+        os.close(self.descriptor)
+
+    # areas
+
+    def area(self, kind: str, offset: str) -> Any:
+        """Returns the area at `ctl.<offset>` as a pointer to `kind`."""
+        return ffi.cast(f"{kind} *", ffi.cast("char *", self.ctl) + getattr(self.ctl, offset))
+
+    def now_ns(self) -> int:
+        """The session time in nanoseconds."""
+        return time.monotonic_ns() - int(self.ctl.t0_ns)
+
+    def intern(self, text: str) -> int:
+        """Puts a string into the block and returns its offset, from 1. Raises FaultlibError when there is no room."""
+        known = self._strings.get(text)
+        if known is not None:
+            return known
+        data = os.fsencode(text) + b"\0"
+        if self._next_string + len(data) > lib.FL_STRING_BYTES:
+            raise FaultlibError("the session has no room for more patterns; start a new session")
+        at = self._next_string
+        strings = self.area("char", "strings_off")
+        ffi.memmove(strings + at, data, len(data))
+        self._next_string = at + len(data)
+        self._strings[text] = at
+        return at
+
+    # rules
+
+    @property
+    def rules(self) -> dict[int, Rule]:
+        """The live rules by slot, in the order in which they were added."""
+        return dict(self._rules)
+
+    def add(self, rules: Sequence[Rule], cwd: compiler.WorkingDirectory) -> list[int]:
+        """Makes rules live, all at once, and returns their slots. Raises FaultlibError if there are too many."""
+        with self.lock:
+            if len(self._positions) + len(rules) > lib.FL_LIVE_RULES:
+                raise FaultlibError(f"a session has room for {lib.FL_LIVE_RULES} live rules")
+            if self._next_slot + len(rules) > lib.FL_MAX_RULES:
+                raise FaultlibError(f"a session has room for {lib.FL_MAX_RULES} rules in all; start a new session")
+            names = {rule.name: slot for slot, rule in self._rules.items() if rule.name}
+            names |= {rule.name: self._next_slot + i for i, rule in enumerate(rules) if rule.name}
+            table = self.area("struct fl_rule", "rules_off")
+            tallies = self.area("struct fl_tally", "tallies_off")
+            slots = []
+            for rule in rules:
+                slot = self._next_slot
+                compiler.compile_rule(rule, slot, table + slot, self.intern, cwd, slots=names, now_ns=self.now_ns())
+                if isinstance(rule.effect, effects.Space):
+                    tallies[slot].space_left = rule.effect.size_bytes
+                self._next_slot += 1
+                self._positions[slot] = self._free_position()
+                self._rules[slot] = rule
+                slots.append(slot)
+            self._publish()
+            return slots
+
+    def remove(self, slots: Sequence[int]) -> None:
+        """Takes rules out. Their counters stay. Raises KeyError for a slot that is not live."""
+        with self.lock:
+            for slot in slots:
+                del self._positions[slot]
+                del self._rules[slot]
+            self._publish()
+
+    def _free_position(self) -> int:
+        """Positions are taken in turn, so that the one of a removed rule rests as long as possible."""
+        taken = set(self._positions.values())
+        for i in range(lib.FL_LIVE_RULES):
+            position = (self._next_position + i) % lib.FL_LIVE_RULES
+            if position not in taken:
+                self._next_position = position + 1
+                return int(position)
+        raise FaultlibError("no free position")
+
+    def _publish(self) -> None:
+        ctl = self.ctl
+        following = ctl.set[(ctl.generation + 1) & 1]
+        ffi.memmove(ffi.addressof(following), bytes(ffi.sizeof("struct fl_set")), ffi.sizeof("struct fl_set"))
+        gate = self._record_gate()
+        for slot, rule in self._rules.items():
+            if not compiler.happens_at_a_call(rule):
+                continue
+            position = self._positions[slot]
+            following.slot[position] = slot
+            following.live |= 1 << position
+            following.count += 1
+            for op in self._operations(rule):
+                following.interest[op] |= 1 << position
+            gate |= compiler.gate_bits(rule)
+        following.gate = gate
+        track = 1 << FAMILY_NUMBERS["track"]
+        if gate & track and not ctl.gate & track:
+            ctl.track_since = ctl.generation + 1
+        lib.fl_publish(ctl)
+
+    @staticmethod
+    def _operations(rule: Rule) -> Iterator[int]:
+        yield from compiler.interest(rule)
+        if isinstance(rule.effect, effects.Space):
+            yield from (op.number for op in OPERATIONS if op.family in compiler.GIVES_SPACE_BACK)
+
+    def _record_gate(self) -> int:
+        return 0
+
+    def disarm(self) -> None:
+        """Ends every fault for good: shuts the gate, releases whoever hangs or is stopped, lets nobody attach."""
+        with self.lock:
+            lib.fl_disarm(self.ctl)
+
+    # reading
+
+    def count(self, slot: int) -> Count:
+        """The counters of one rule over all processes, those that ended included."""
+        tally = self.area("struct fl_tally", "tallies_off")[slot]
+        matched, fired = tally.folded.matched, tally.folded.fired
+        group, place = divmod(slot, lib.FL_LIVE_RULES)
+        procs = self.area("struct fl_proc", "procs_off")
+        pages = self.area("struct fl_page", "pages_off")
+        for i in range(lib.FL_MAX_PROCS):
+            proc = procs[i]
+            if proc.state == lib.FL_PROC_FREE:
+                continue
+            if group and not proc.page[group]:
+                continue
+            counter = pages[proc.page[group] - 1].counters[place] if group else proc.counters[place]
+            matched += counter.matched
+            fired += counter.fired
+        return Count(int(matched), int(fired))
+
+    def processes(self) -> list[ProcessView]:
+        """Every process slot in use, in the order of attachment."""
+        procs = self.area("struct fl_proc", "procs_off")
+        found = [(procs[i].started_ns, i) for i in range(lib.FL_MAX_PROCS) if procs[i].state != lib.FL_PROC_FREE]
+        return [self._view(i, procs[i]) for _, i in sorted(found)]
+
+    @staticmethod
+    def _view(slot: int, proc: Any) -> ProcessView:
+        def text(field: Any) -> str:
+            return os.fsdecode(ffi.string(field))
+
+        return ProcessView(
+            slot, proc.pid, _STATES[proc.state], text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
+            proc.uid, bool(proc.flags & lib.FL_PROC_PATCHED), bool(proc.flags & lib.FL_PROC_IO_URING),
+            bool(proc.flags & lib.FL_PROC_ORPHAN),
+        )  # fmt: skip
+
+    def path(self, number: int) -> str | None:
+        """The text of an interned path; None for 0."""
+        if not number:
+            return None
+        entry = self.area("struct fl_path", "paths_off")[number - 1]
+        return os.fsdecode(ffi.string(self.area("char", "path_bytes_off") + entry.offset))

@@ -1,0 +1,81 @@
+"""The session's folder: one link to the shim per launched command, whose path tells the shim its session and launch.
+
+The folder lies in /dev/shm (or the temporary directory) under a name without spaces, readable by every user, so that a
+process that changes its user can still be started. The session's owner removes it, or the guard when the owner is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultlib.errors import FaultlibError
+
+SHIM = Path(__file__).resolve().parent.parent / "libfaultlib_preload.so"
+_NAME = re.compile(r"faultlib\.(\d+)\.(\d+)\.([0-9a-f]+)")
+SOCKET = "control"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a folder's name says: the owner's pid, its descriptor of the control block, the session's random number."""
+
+    path: Path
+    pid: int
+    descriptor: int
+    uid: int
+
+
+def base() -> Path:
+    """Where sessions' folders are made."""
+    shm = Path("/dev/shm")
+    if shm.is_dir() and os.access(shm, os.W_OK | os.X_OK):
+        return shm
+    return Path(tempfile.gettempdir())
+
+
+def create(descriptor: int, uid: int) -> Path:
+    """Makes the folder of this process' session. Raises FaultlibError if that cannot be done."""
+    folder = base() / f"faultlib.{os.getpid()}.{descriptor}.{uid:x}"
+    if re.search(r"[\s:]", str(folder)):
+        raise FaultlibError(f"{folder.parent} cannot hold a session: LD_PRELOAD allows no space or colon; set TMPDIR")
+    try:
+        folder.mkdir(mode=0o755)
+        folder.chmod(0o755)
+    except OSError as error:
+        raise FaultlibError(f"cannot make the session's folder {folder}: {error.strerror}") from error
+    return folder
+
+
+def link(folder: Path, launch: int) -> Path:
+    """Makes the link of one launched command and returns it: the value for LD_PRELOAD."""
+    if not SHIM.exists():
+        raise FaultlibError(f"{SHIM} is missing: the package was not built")
+    path = folder / f"{launch}.so"
+    path.symlink_to(SHIM)
+    return path
+
+
+def parse(path: Path) -> Place | None:
+    """Reads a folder's name; None if it is not a session's."""
+    found = _NAME.fullmatch(path.name)
+    if not found:
+        return None
+    return Place(path, int(found[1]), int(found[2]), int(found[3], 16))
+
+
+def sessions() -> list[Place]:
+    """The sessions on this machine whose owner lives."""
+    places = (parse(path) for path in base().glob("faultlib.*"))
+    return [place for place in places if place and Path(f"/proc/{place.pid}").exists()]
+
+
+def remove(folder: Path) -> None:
+    """Removes the folder and its links; what is gone already is no error."""
+    for path in list(folder.iterdir()) if folder.exists() else []:
+        path.unlink(missing_ok=True)
+    if folder.exists():
+        folder.rmdir()

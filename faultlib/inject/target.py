@@ -1,0 +1,113 @@
+"""What a program file is, before it is started: can it load the shim, and what must come before the shim."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultlib.errors import CommandNotFound, NotInstrumentable
+
+_ELF64 = b"\x7fELF\x02\x01"
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_DT_NEEDED, _DT_STRTAB = 1, 5
+_SCRIPT_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An executable: `path` is the binary that is loaded in the end (of a script, its interpreter).
+
+    `why_not` is the reason that the shim cannot be loaded, None if it can. `needed` are its shared libraries.
+    """
+
+    path: Path
+    interpreter: str | None
+    needed: tuple[str, ...]
+    why_not: str | None
+
+    @property
+    def preload_first(self) -> tuple[str, ...]:
+        """Libraries that insist on being first: the sanitizers' runtimes."""
+        return tuple(name for name in self.needed if name.startswith(("libasan.so", "libtsan.so", "libubsan.so")))
+
+
+def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Path:
+    """Returns the file that a command name stands for. Raises CommandNotFound, with the nearest name where there is one."""
+    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command
+    found = shutil.which(place, path=path)
+    if found is None:
+        why = "is not executable" if os.path.exists(place) and "/" in command else "was not found"
+        raise CommandNotFound(f"{command}: the command {why}")
+    return Path(found)
+
+
+def inspect(file: Path, depth: int = 0) -> Image:
+    """Reads what the file is. Raises OSError if it cannot be read."""
+    with file.open("rb") as stream:
+        head = stream.read(4096)
+        if head.startswith(b"#!") and depth < _SCRIPT_DEPTH:
+            words = head[2:].split(b"\n", 1)[0].split()
+            if words:
+                return inspect(Path(os.fsdecode(words[0])), depth + 1)
+        if not head.startswith(b"\x7fELF"):
+            return Image(file, None, (), None)
+        if not head.startswith(_ELF64):
+            return Image(file, None, (), "it is a 32-bit program, and the shim is a 64-bit library")
+        stream.seek(0)
+        interpreter, needed = _dynamic(stream.read())
+    why = _reason(file, interpreter)
+    return Image(file, interpreter, needed, why)
+
+
+def _reason(file: Path, interpreter: str | None) -> str | None:
+    if interpreter is None:
+        return "it is statically linked: no shim can be loaded into it"
+    if "/ld-linux" not in interpreter:
+        return f"it is loaded by {interpreter}, which is not glibc's loader"
+    mode = file.stat()
+    if mode.st_mode & stat.S_ISUID and mode.st_uid != os.geteuid():
+        return "it is setuid: the loader ignores LD_PRELOAD there"
+    if mode.st_mode & stat.S_ISGID and mode.st_mode & stat.S_IXGRP and mode.st_gid != os.getegid():
+        return "it is setgid: the loader ignores LD_PRELOAD there"
+    return None
+
+
+def _dynamic(data: bytes) -> tuple[str | None, tuple[str, ...]]:
+    """The loader's name and the needed libraries, from the program headers."""
+    offset, size, count = struct.unpack_from("<Q", data, 32)[0], *struct.unpack_from("<HH", data, 54)
+    headers = [struct.unpack_from("<IIQQQQQQ", data, offset + i * size) for i in range(count)]
+    interpreter, loads, dynamic = None, [], None
+    for kind, _, file_offset, address, _, file_size, _, _ in headers:
+        if kind == _PT_INTERP:
+            interpreter = data[file_offset : file_offset + file_size].rstrip(b"\0").decode()
+        elif kind == _PT_LOAD:
+            loads.append((address, file_offset, file_size))
+        elif kind == _PT_DYNAMIC:
+            dynamic = (file_offset, file_size)
+    if dynamic is None:
+        return interpreter, ()
+    entries = [struct.unpack_from("<QQ", data, dynamic[0] + i) for i in range(0, dynamic[1] - 15, 16)]
+    strings = next((value for tag, value in entries if tag == _DT_STRTAB), None)
+    base = next((value - a + o for value in (strings,) if value for a, o, s in loads if a <= value < a + s), None)
+    if base is None:
+        return interpreter, ()
+    names = (data[base + value : data.index(b"\0", base + value)] for tag, value in entries if tag == _DT_NEEDED)
+    return interpreter, tuple(os.fsdecode(name) for name in names)
+
+
+def check(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Image:
+    """Returns the image of a command that can be instrumented. Raises CommandNotFound or NotInstrumentable."""
+    file = find(command, path, cwd)
+    try:
+        image = inspect(file)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise CommandNotFound(f"{command}: its interpreter {error.filename} was not found") from error
+        return Image(file, None, (), None)
+    if image.why_not:
+        raise NotInstrumentable(f"{command} cannot be instrumented: {image.why_not}")
+    return image

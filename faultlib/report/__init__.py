@@ -1,0 +1,1 @@
+"""Reports: what runs found, for people and for programs."""

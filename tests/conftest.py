@@ -1,0 +1,35 @@
+"""What the tests share: the command line as a user calls it, and the check that nothing is left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from faultlib.inject import folder
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def faultlib(tmp_path: Path) -> Run:
+    """Runs the `faultlib` command in a fresh directory; returns the completed process."""
+
+    def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        settings: dict[str, object] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120, **options}
+        return subprocess.run([sys.executable, "-m", "faultlib", *arguments], **settings)  # type: ignore[call-overload,no-any-return]
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Every test leaves /dev/shm as it found it."""
+    before = set(folder.base().glob("faultlib.*"))
+    yield
+    after = set(folder.base().glob("faultlib.*")) - before
+    mine = [path for path in after if not Path(f"/proc/{path.name.split('.')[1]}").exists()]
+    assert not mine, f"left behind: {mine}"
