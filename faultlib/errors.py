@@ -60,9 +60,13 @@ class RuleError(UsageError):
         return RuleError(self.text, self.position, self.reason, self.suggestion, origin)
 
     def __str__(self) -> str:
-        line = "".join(c if c.isprintable() else " " for c in self.text)
         message = self.reason
         if self.suggestion is not None:
             message += f"; did you mean {self.suggestion}?"
         place = f"{self.origin}: " if self.origin else ""
-        return f"{place}{message}\n  {line}\n  {' ' * self.position}^"
+        return f"{place}{_one_line(message)}\n  {_one_line(self.text)}\n  {' ' * self.position}^"
+
+
+def _one_line(text: str) -> str:
+    """Keeps every character's column."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -203,6 +203,11 @@ def operations(rule: Rule) -> tuple[Operation, ...]:
     return tuple(ops.ALL_OPERATIONS[number] for number in sorted(found))
 
 
+# Keys that are refused for their value rather than as such, and those whose refusal no other operation would heal.
+_ABOUT_VALUES = ("error", "return", "flags", "fdkind", "scope")
+_MADE_UP = ("return", "skip", "short", "torn", "corrupt", "space")
+
+
 def left_out(rule: Rule) -> list[tuple[Operation, str]]:
     """Returns the members of the rule's names that it is not about, each with the reason."""
     taken, found = set(operations(rule)), {}
@@ -216,17 +221,21 @@ def left_out(rule: Rule) -> list[tuple[Operation, str]]:
 
 def _impossible(rule: Rule, group: _Group, demand: _Demand, left: tuple[Operation, ...]) -> RuleError:
     """The refusal of `demand`: the first reason, who else of the family can, and the nearest spelling."""
-    reason = demand.objects(group.needed[0]) or f"{demand.key} cannot be"
+    first = [op for op in group.needed if op.name == group.needed[0].name]  # a copy's target is behind its source
+    reason = demand.objects(first[-1]) or f"{demand.key} cannot be"
+    key = demand.key + "=" if demand.key in _ABOUT_VALUES else demand.key
     others = list(dict.fromkeys(op.name for op in left))
-    if others:
-        return _refusal(rule, demand.key, f"{reason}; of the family, {', '.join(others)} can", others[0])
-    if demand.key == "flags":
+    if others and demand.key not in _MADE_UP:
+        return _refusal(rule, key, f"{reason}; of the family, {', '.join(others)} can", others[0])
+    if demand.key == "flags" and any(op.has_flags for op in group.needed):
         words = sorted({word for op in group.members for word in flags.vocabulary(op)})
         unknown = [f for flag in rule.flags if flags.number(f := flag.strip("!")) is None and f not in words]
         if words and unknown:
-            return _refusal(rule, "flags", f"{reason}: {' '.join(words)}", values.nearest(unknown[0], words))
+            return _refusal(rule, key, f"{reason}: {' '.join(words)}", values.nearest(unknown[0], words))
+    if demand.key == "delay_after":
+        return _refusal(rule, key, reason, "delay")
     effect = rule.effect if rule.effect is not None and rule.effect.key == demand.key else None
-    return _refusal(rule, demand.key, reason, nearest_effect(effect, group.members) if effect is not None else None)
+    return _refusal(rule, key, reason, nearest_effect(effect, group.needed) if effect is not None else None)
 
 
 def check_rule(rule: Rule) -> None:

@@ -73,7 +73,20 @@ def _thread(word: Word) -> str:
 
 
 def _fdkind(word: Word) -> tuple[str, ...]:
-    return () if word.text == "any" else _list(word, (*rules.FD_KINDS, "any"), "a kind of descriptor")
+    if word.text == "any":
+        return ()
+    kinds = _list(word, (*rules.FD_KINDS, "any"), "a kind of descriptor")
+    if "any" in kinds:
+        raise Bad("any stands alone: it is all kinds", 0, "any")
+    return kinds
+
+
+def _offset(word: Word) -> values.Range:
+    try:
+        values.signed_duration(word.text, "")
+    except Bad:
+        return values.size_range(word.text, "a position", values.signed_size)
+    raise Bad("here offset= is a range of positions in a file; only a rule on clock takes a time", 0, None)
 
 
 def _flags(word: Word) -> tuple[str, ...]:
@@ -197,7 +210,7 @@ _KEYS: dict[str, _Key] = {
     "fdkind": _Key("fdkind", _fdkind),
     "flags": _Key("flags", _flags),
     "size": _Key("size", _text(values.size_range, "a size")),
-    "offset": _Key("offset", _text(values.size_range, "a position", values.signed_size)),
+    "offset": _Key("offset", _offset),
     "proc": _Key("proc", _proc),
     "thread": _Key("thread", _thread),
     "after": _Key("after", _identifier),
@@ -222,6 +235,7 @@ _BARE: dict[str, effects.Effect] = {
     "skip": effects.Skip(),
     "freeze": effects.ClockChange("freeze"),
 }
+_NEGATABLE = ("path", "from", "to", "proc")
 # What people write who come from strace, libfiu or a guess.
 _MEANT = {
     "errno": "error", "fail": "error", "retval": "return", "ret": "return", "inject": "error", "syscall": "call",
@@ -336,9 +350,12 @@ def _check_key(text: str, key: str, column: int, keys: dict[str, _Key]) -> None:
     if not key:
         raise RuleError(text, column, "a key is missing between the colons")
     if key in _CLOCK_KEYS:
-        raise RuleError(text, column, f"{key} changes a clock: only rules on clock have it", f"clock:{key}")
+        suggestion = f"clock:{key}" if key in effects.CLOCK_VERBS else None
+        raise RuleError(text, column, f"{key} is about a clock: only rules on clock have it", suggestion)
     if key.endswith("!") and key[:-1] in keys:
-        raise RuleError(text, column, "a pattern is negated behind the =", f"{key[:-1]}=!")
+        if key[:-1] in _NEGATABLE:
+            raise RuleError(text, column, "a pattern is negated behind the =", f"{key[:-1]}=!")
+        raise RuleError(text, column, "only error has a != of its own", f"{key[:-1]}=")
     reason = f"{key} is no key of a rule"
     if ops.named(key):
         raise RuleError(text, column, f"{reason}; operations are separated by commas")

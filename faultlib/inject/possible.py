@@ -140,16 +140,20 @@ def possible_effects(op: Operation) -> list[str]:
 
 def nearest_effect(effect: Effect, members: Sequence[Operation]) -> str | None:
     """Returns the spelling nearest to an impossible `effect` that is possible for one of `members`, or None."""
-    if isinstance(effect, effects.Error):
-        names = dict.fromkeys(name for op in members for name in errnos.names_of(errnos.possible(op).errnos))
-        return values.nearest(errnos.name_of(effect.errno), names) or next(iter(names), None)
-    if isinstance(effect, effects.Short) and effect.part.size_bytes == 0:
-        return "short=1"
-    if isinstance(effect, effects.Torn) and any(_moves_data(op) for op in members):
-        return "kill=before"
-    if isinstance(effect, effects.Return) and any(objection(effects.Return(0), op) is None for op in members):
-        return "return=0"
-    if isinstance(effect, effects.Kill):
-        return "kill=before"
-    names_left = [key for op in members for key in possible_effects(op)]
-    return values.nearest(effect.key, names_left)
+    names = dict.fromkeys(name for op in members for name in errnos.names_of(errnos.possible(op).errnos))
+    tries: list[Effect] = []
+    match effect:
+        case effects.Error():
+            return values.nearest(errnos.name_of(effect.errno), names) or next(iter(names), None)
+        case effects.Short():
+            tries = [effects.Short(Part(size_bytes=1))]
+        case effects.Torn() | effects.Kill():
+            tries = [effects.Kill(False)]
+        case effects.Return() if effect.value >= 0:
+            tries = [effects.Return(0), effects.Return(1), effects.Skip()]
+    for one in tries:
+        if any(objection(one, op) is None for op in members):
+            return str(one)
+    wanted = "ENOSPC" if isinstance(effect, effects.Space) else "EIO"
+    error = next((name for name in (wanted, "EIO", *names) if name in names), None)
+    return f"error={error}" if error else None

@@ -87,7 +87,7 @@ def _fields(node: Node, origin: str) -> list[Field]:
 
     line = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str":
-        return [(str(node.value), line)]
+        return [(str(node.value).strip(), line)]
     if not isinstance(node, yaml.MappingNode):
         raise UsageError(f"{_place(origin, node)}: a rule is a text or a mapping with the key {OPERATIONS}")
     keys = _mapping(node, origin)
