@@ -1,0 +1,468 @@
+"""The decision core against an obvious reference, call by call: what matches, counts and acts, and with which draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from faultlib._core import ffi, lib
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faultlib.inject.compile import WorkingDirectory, compile_rule
+from faultlib.inject.grammar import parse_rule
+from faultlib.inject.rules import Rule
+
+M64 = (1 << 64) - 1
+STRINGS = bytearray(1)
+KINDS = {"file": 1, "dir": 2, "pipe": 4, "socket": 8, "tty": 16, "other": 32}
+
+
+def intern(text: str) -> int:
+    STRINGS.extend(text.encode() + b"\0")
+    return len(STRINGS) - len(text.encode()) - 1
+
+
+def compiled(rule: Rule, slot: int = 0, slots: dict[str, int] | None = None) -> tuple[Any, Any]:
+    """Returns the C rule and its strings, which have to be kept."""
+    c_rule = ffi.new("struct fl_rule *")
+    compile_rule(rule, slot, c_rule, intern, WorkingDirectory("/w", "/w"), slots=slots)
+    return c_rule, ffi.new("char[]", bytes(STRINGS))
+
+
+# Globs.
+
+
+def slow_glob(pattern: str, text: str) -> bool:
+    if not pattern:
+        return not text
+    head, rest = pattern[0], pattern[1:]
+    if head == "*":
+        return any(slow_glob(rest, text[i:]) for i in range(len(text) + 1))
+    if head == "[":
+        parsed = slow_set(rest)
+        if parsed is not None:
+            members, negate, after = parsed
+            inside = bool(text) and any(low <= text[0] <= high for low, high in members)
+            return bool(text) and inside != negate and slow_glob(after, text[1:])
+    if head == "\\" and rest:
+        head, rest = rest[0], rest[1:]
+    elif head == "?":
+        return bool(text) and slow_glob(rest, text[1:])
+    return text[:1] == head and slow_glob(rest, text[1:])
+
+
+def slow_set(text: str) -> tuple[list[tuple[str, str]], bool, str] | None:
+    """The ranges behind a `[`, whether they are negated, and what follows; None if no bracket closes it."""
+    negate = text[:1] in ("!", "^") and text != ""
+    text = text[1:] if negate else text
+    members: list[tuple[str, str]] = []
+    while text and (text[0] != "]" or not members):
+        low, text = take_literal(text)
+        high = low
+        if text[:1] == "-" and len(text) > 1 and text[1] != "]":
+            high, text = take_literal(text[1:])
+        members.append((low, high))
+    return (members, negate, text[1:]) if text else None
+
+
+def take_literal(text: str) -> tuple[str, str]:
+    if text[0] == "\\" and len(text) > 1:
+        return text[1], text[2:]
+    return text[0], text[1:]
+
+
+@given(st.text("ab/*?[]!^-\\", max_size=9), st.text("ab/[]!-\\*", max_size=9))
+def test_glob_is_what_the_slow_one_says(pattern: str, text: str) -> None:
+    assert bool(lib.fl_glob(pattern.encode(), text.encode())) == slow_glob(pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "matches"),
+    [
+        ("*", "", True), ("*.json", "/a/b.json", True), ("/a/*", "/a/b/c", True), ("a?c", "abc", True),
+        ("a?c", "ac", False), ("a*b*c", "axbxbxc", True),
+        ("[a-c]x", "bx", True), ("[!a-c]x", "bx", False), ("[]]", "]", True), ("[a-]", "-", True), ("[ab", "[ab", True),
+        ("\\*", "*", True), ("\\*", "x", False), ("a\\", "a\\", True), ("", "", True), ("", "a", False),
+        ("?" * 3, "é1", True), ("[", "[", True), ("*[", "x[", True), ("*[a", "b[a", True),
+    ],
+)  # fmt: skip
+def test_glob_examples(pattern: str, text: str, matches: bool) -> None:
+    assert bool(lib.fl_glob(pattern.encode(), text.encode())) == matches
+
+
+def test_many_stars_stay_fast() -> None:
+    assert not lib.fl_glob(b"*a" * 200 + b"b", b"a" * 5000)
+
+
+# Hashes, as the documentation gives them: a replay must be able to compute them elsewhere.
+
+
+def fnv(text: bytes) -> int:
+    h = 0xCBF29CE484222325
+    for byte in text:
+        h = (h ^ byte) * 0x100000001B3 & M64
+    return h
+
+
+def mix(a: int, b: int) -> int:
+    z = (a * 0x9E3779B97F4A7C15 + b + 0x9E3779B97F4A7C15) & M64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & M64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & M64
+    return z ^ z >> 31
+
+
+@given(st.binary(max_size=20).filter(lambda b: 0 not in b), st.integers(0, M64), st.integers(0, M64))
+def test_hashes(text: bytes, a: int, b: int) -> None:
+    assert lib.fl_hash(text) == fnv(text)
+    assert lib.fl_mix(a, b) == mix(a, b)
+
+
+# Subjects: path, descriptor and process predicates.
+
+PATHS = ["/w/a.json", "/w/data/x", "/tmp/t", None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    path: str | None
+    path2: str | None
+    fd: int
+    kind: str | None
+
+
+paths = st.sampled_from(PATHS)
+subjects = st.builds(Subject, paths, paths, st.sampled_from([-1, 1, 7]), st.sampled_from([None, *KINDS]))
+
+
+def slow_globs(rule_globs: Any, *paths: str | None) -> bool:
+    """Whether any of the paths that are there matches; false if none is."""
+    if rule_globs is None:
+        return True
+    there = [path for path in paths if path is not None]
+    absolute = [p if p[0] in "/*" else f"/w/{p}" for p in rule_globs.patterns]
+    return bool(there) and any(slow_glob(p, path) for p in absolute for path in there) != rule_globs.negate
+
+
+def slow_accepts(rule: Rule, subject: Subject) -> bool:
+    kinds = rule.fdkind
+    if kinds is None:
+        kinds = ("file", "dir") if rule.fd is None and rule.names[0] == "write" else ()
+    return (
+        (not kinds or subject.kind is None or subject.kind in kinds)
+        and (rule.fd is None or rule.fd == subject.fd)
+        and slow_globs(rule.path, subject.path, subject.path2)
+        and slow_globs(rule.from_, subject.path)
+        and slow_globs(rule.to, subject.path2)
+    )
+
+
+accept_rules = st.one_of(
+    st.tuples(
+        st.just("write:error=EIO"),
+        st.sampled_from(["", ":path=*.json", ":path=!*.json", ":path=data/*,*/t", ":path=!data/*"]),
+        st.sampled_from(["", ":fdkind=any", ":fdkind=pipe,tty", ":fdkind=file"]),
+        st.sampled_from(["", ":fd=7", ":fd=1"]),
+    ),
+    st.tuples(
+        st.just("rename:error=EIO"),
+        st.sampled_from(["", ":path=*.json", ":path=!*.json"]),
+        st.sampled_from(["", ":from=/w/*", ":from=!/w/*"]),
+        st.sampled_from(["", ":to=data/*", ":to=!data/*"]),
+    ),
+).map(lambda parts: parse_rule("".join(parts)))
+
+
+def c_string(text: str | None, keep: list[Any]) -> Any:
+    if text is None:
+        return ffi.NULL
+    keep.append(ffi.new("char[]", text.encode()))
+    return keep[-1]
+
+
+@given(accept_rules, subjects)
+def test_accepts_what_the_reference_accepts(rule: Rule, subject: Subject) -> None:
+    keep: list[Any] = []
+    c_rule, strings = compiled(rule)
+    c_subject = ffi.new("struct fl_subject *")
+    c_subject.path, c_subject.path2 = c_string(subject.path, keep), c_string(subject.path2, keep)
+    c_subject.fd, c_subject.kind = subject.fd, KINDS.get(subject.kind or "", 0)
+    assert bool(lib.fl_accepts(c_rule, strings, c_subject)) == slow_accepts(rule, subject)
+
+
+@given(
+    st.sampled_from(["", "w*", "!w*", "label:w1", "comm:py*", "!comm:py*", "lineage:1.2"]), st.sampled_from(["w1", ""]),
+    st.sampled_from(["python", "w"]), st.sampled_from(["1", "1.2"]),
+)  # fmt: skip
+def test_accepts_the_processes_that_the_reference_does(proc: str, label: str, comm: str, lineage: str) -> None:
+    keep: list[Any] = []
+    rule = parse_rule("write:error=EIO" + (f":proc={proc}" if proc else ""))
+    c_rule, strings = compiled(rule)
+    who = ffi.new("struct fl_who *")
+    who.label, who.comm, who.lineage = (c_string(text, keep) for text in (label, comm, lineage))
+    texts = {"label": label, "comm": comm, "lineage": lineage}
+    expected = True
+    if rule.proc is not None:
+        looked = [texts[rule.proc.by]] if rule.proc.by else list(texts.values())
+        expected = any(slow_glob(rule.proc.pattern, text) for text in looked) != rule.proc.negate
+    assert bool(lib.fl_accepts_who(c_rule, strings, who)) == expected
+
+
+# Streams of calls.
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call; process, thread and path are small numbers."""
+
+    process: int
+    thread: int
+    path: int
+    size: int | None
+    offset: int | None
+    flags: int | None
+    now: int
+
+
+@dataclass
+class Count:
+    matched: int = 0
+    fired: int = 0
+
+
+@dataclass
+class Reference:
+    """Decides as the documentation says, with dictionaries."""
+
+    rules: list[Rule]
+    seed: int
+    counts: dict[tuple[Any, ...], Count] = field(default_factory=dict)
+    draws: dict[tuple[int, ...], int] = field(default_factory=dict)
+    fired: set[str] = field(default_factory=set)
+
+    def count(self, *key: Any) -> Count:
+        return self.counts.setdefault(key, Count())
+
+    def decide(self, call: Call) -> tuple[int, int, int] | None:
+        """Returns (rule, its counter, its draw) of what acts."""
+        acts: tuple[int, int, int] | None = None
+        for number, rule in enumerate(self.rules):
+            if not self.matches(rule, call):
+                continue
+            own = self.count(number, "process", call.process)
+            own.matched += 1
+            key = {"process": call.process, "session": 0, "thread": (call.process, call.thread), "path": call.path}
+            scope = rule.scope or "process"
+            counter = own
+            if scope != "process":
+                counter = self.count(number, scope, key[scope])
+                counter.matched += 1
+            draw = self.draw(number, rule, call)
+            if acts is None and self.is_open(rule, counter, draw):
+                acts = (number, counter.matched, mix(draw, 1))
+                if rule.times is not None:
+                    counter.fired += 1
+                if rule.times is None or scope != "process":
+                    own.fired += 1
+        if acts is not None and self.rules[acts[0]].name:
+            self.fired.add(str(self.rules[acts[0]].name))
+        return acts
+
+    def draw(self, number: int, rule: Rule, call: Call) -> int:
+        jitter = rule.delay is not None and rule.delay.jitter_ns > 0
+        if rule.p is None and str(rule.effect) != "corrupt=1" and not jitter:
+            return 0
+        stream = (number, call.process, call.thread)
+        self.draws[stream] = self.draws.get(stream, 0) + 1
+        who = mix(fnv(b"%d" % call.process), fnv(b"%d" % call.thread))
+        return mix(mix(self.seed, number), mix(who, self.draws[stream]))
+
+    def matches(self, rule: Rule, call: Call) -> bool:
+        for span, value in ((rule.size, call.size), (rule.offset, call.offset)):
+            if span is not None:
+                if value is None or (span.low is not None and value < span.low):
+                    return False
+                if span.high is not None and value > span.high:
+                    return False
+        if rule.flags and (call.flags is None or call.flags & 0o101 != 0o101):
+            return False
+        if rule.thread is not None and not slow_glob(rule.thread, f"1.{call.thread}"):
+            return False
+        if rule.after is not None and rule.after not in self.fired:
+            return False
+        begin = rule.at_ns or 0
+        if call.now < begin or (rule.for_ns is not None and call.now >= begin + rule.for_ns):
+            return False
+        return call.size is None or call.size >= LEAST[str(rule.effect)]
+
+    @staticmethod
+    def is_open(rule: Rule, counter: Count, draw: int) -> bool:
+        if rule.when is not None:
+            n, window = counter.matched, rule.when
+            last = M64 if window.last is None else window.last
+            if n not in range(window.first, last + 1, window.step):
+                return False
+        if rule.p is not None and draw >> 32 >= int(rule.p * (1 << 32)):
+            return False
+        return rule.times is None or counter.fired < rule.times
+
+
+# The effects of the streams, and the least size that each needs.
+LEAST = {
+    "error=EIO": 0, "short=100": 101, "torn=50%": 2, "return=200": 200, "corrupt=1": 1, "skip": 0, "stop": 0, "None": 0,
+    "error=ENOENT": 0,
+}  # fmt: skip
+
+
+@st.composite
+def stream_rules(draw: st.DrawFn) -> list[Rule]:
+    effects = ["error=EIO", "short=100", "torn=50%", "return=200", "corrupt=1", "skip", "delay=1s+-1s", "stop:delay=1s"]
+    found = []
+    for number in range(draw(st.integers(1, 5))):
+        is_open = draw(st.integers(0, 3)) == 0
+        fields = ["open", "error=ENOENT"] if is_open else ["pwrite", draw(st.sampled_from(effects))]
+        windows = ["when=1", "when=2..3", "when=3+", "when=2..9+3", "when=1+2", "times=1", "times=3"]
+        some = draw(st.lists(st.sampled_from(windows), max_size=2, unique_by=lambda w: w[:4]))
+        fields += some
+        if some:
+            fields.append("scope=" + draw(st.sampled_from(["process", "session", "thread", "path"])))
+        more = ["p=0.5", "p=0.9", "at=3ns", "for=20ns", "thread=1.0", "thread=*1"]
+        more += (
+            ["flags=O_WRONLY|O_CREAT"] if is_open else ["size=100..300", "size=..200", "offset=0..50", "offset=-9..7"]
+        )
+        fields += draw(st.lists(st.sampled_from(more), max_size=3, unique_by=lambda f: f.partition("=")[0]))
+        if number and draw(st.booleans()):
+            fields.append(f"after=r{draw(st.integers(0, number - 1))}")
+        found.append(parse_rule(":".join([*fields, f"name=r{number}"])))
+    return found
+
+
+def maybe(strategy: st.SearchStrategy[int]) -> st.SearchStrategy[int | None]:
+    return st.none() | strategy
+
+
+calls = st.builds(
+    Call, st.integers(0, 2), st.integers(0, 2), st.integers(0, 2),
+    maybe(st.sampled_from([0, 1, 2, 99, 100, 101, 200, 999])), maybe(st.integers(-12, 60)),
+    maybe(st.sampled_from([0, 0o100, 0o101, 0o1101])), st.integers(0, 40),
+)  # fmt: skip
+
+
+class Core:
+    """The real decision, with its counters laid out as the shim does."""
+
+    def __init__(self, rules: list[Rule], seed: int) -> None:
+        self.seed = seed
+        slots = {str(rule.name): number for number, rule in enumerate(rules)}
+        self.rules = [compiled(rule, number, slots)[0] for number, rule in enumerate(rules)]
+        self.strings = ffi.new("char[]", bytes(STRINGS))
+        self.process = ffi.new("struct fl_counter[3][64]")
+        self.thread = ffi.new("struct fl_thread_counter[9][64]")
+        self.tallies = ffi.new("struct fl_tally[64]")
+        self.paths = ffi.new("struct fl_path_counter[]", lib.FL_MAX_PATH_COUNTERS)
+        self.full = ffi.new("uint32_t *")
+
+    def decide(self, call: Call, alone: bool) -> tuple[int, int, int] | None:
+        look = ffi.new("struct fl_look *")
+        text = ffi.new("char[]", b"1.%d" % call.thread)
+        look.seed, look.now_ns, look.thread_path, look.path_key = self.seed, call.now, text, 1000 + call.path
+        look.identity, look.thread = fnv(b"%d" % call.process), fnv(b"%d" % call.thread)
+        for bit, name in enumerate(("size", "offset", "flags")):
+            value = getattr(call, name)
+            if value is not None:
+                setattr(look, name, value)
+                look.have |= 1 << bit
+        counters = ffi.new("struct fl_counters *")
+        counters.process, counters.thread = self.process[call.process], self.thread[call.process * 3 + call.thread]
+        counters.tallies, counters.paths, counters.paths_full = self.tallies, self.paths, self.full
+        counters.alone = alone
+        choice, found = ffi.new("struct fl_choice *"), None
+        for position, rule in enumerate(self.rules):
+            look.op = next(i for i in range(128) if rule.ops[i // 64] >> i % 64 & 1)
+            now = ffi.new("struct fl_choice *")
+            if lib.fl_consider(rule, self.strings, look, counters, position, found is None, now):
+                assert found is None
+                choice, found = now, position
+        if found is None:
+            return None
+        assert choice.rule == self.rules[found]
+        lib.fl_fired(choice.rule, counters)
+        return found, choice.nth, choice.draw
+
+
+@settings(max_examples=300)
+@given(stream_rules(), st.lists(calls, max_size=40), st.integers(0, M64), st.booleans())
+def test_decides_as_the_reference(rules: list[Rule], stream: list[Call], seed: int, alone: bool) -> None:
+    reference, core = Reference(rules, seed), Core(rules, seed)
+    for call in stream:
+        assert core.decide(call, alone) == reference.decide(call)
+    for number in range(len(rules)):
+        for process in range(3):
+            counter, expected = core.process[process][number], reference.count(number, "process", process)
+            assert (counter.matched, counter.fired) == (expected.matched, expected.fired)
+        assert core.tallies[number].session.matched == reference.count(number, "session", 0).matched
+
+
+def test_probability_is_what_was_asked_for() -> None:
+    rules = [parse_rule("pwrite:error=EIO:p=0.05:name=a")]
+    core, call = Core(rules, 7), Call(0, 0, 0, 5, None, None, 0)
+    fired = sum(core.decide(call, True) is not None for _ in range(20_000))
+    assert 900 < fired < 1100
+
+
+def test_draws_do_not_depend_on_other_threads() -> None:
+    rules = [parse_rule("pwrite:error=EIO:p=0.5:name=a")]
+    alone, crowded = Core(rules, 3), Core(rules, 3)
+    mine, other = Call(0, 0, 0, 5, None, None, 0), Call(0, 1, 0, 5, None, None, 0)
+    first = [alone.decide(mine, False) is not None for _ in range(64)]
+    second = []
+    for i in range(64):
+        for _ in range(i % 3):
+            crowded.decide(other, False)
+        second.append(crowded.decide(mine, False) is not None)
+    assert first == second
+    assert 10 < sum(first) < 54
+
+
+def test_counters_are_64_bits_wide() -> None:
+    rules = [parse_rule("pwrite:error=EIO:when=4294967300:name=a")]
+    core, call = Core(rules, 0), Call(0, 0, 0, 5, None, None, 0)
+    core.process[0][0].matched = 4294967298
+    assert [core.decide(call, alone) is not None for alone in (True, False, True)] == [False, True, False]
+
+
+@pytest.mark.parametrize("scope", ["process", "session", "thread", "path"])
+def test_times_is_a_limit(scope: str) -> None:
+    core = Core([parse_rule(f"pwrite:error=EIO:times=2:scope={scope}:name=a")], 0)
+    fired = [core.decide(Call(0, 0, 0, 5, None, None, 0), True) is not None for _ in range(4)]
+    assert fired == [True, True, False, False]
+    assert core.process[0][0].fired == 2
+
+
+def test_another_rule_at_the_same_position_counts_anew() -> None:
+    rules = [parse_rule(f"pwrite:error=EIO:when=2:scope=thread:name={name}") for name in "ab"]
+    core, call = Core(rules, 0), Call(0, 0, 0, 5, None, None, 0)
+    both = core.rules
+    core.rules = both[:1]
+    assert core.decide(call, True) is None
+    core.rules = both[1:]
+    assert [core.decide(call, True) is not None for _ in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize(("effect", "least"), list(LEAST.items()))
+def test_calls_that_an_effect_cannot_change_do_not_match(effect: str, least: int) -> None:
+    if effect in ("None", "error=ENOENT"):
+        return
+    core = Core([parse_rule(f"pwrite:{effect}:name=a")], 0)
+    matching = [size for size in range(300) if core.decide(Call(0, 0, 0, size, None, None, 0), True)]
+    assert matching == list(range(least, 300))
+
+
+def test_a_path_that_finds_no_counter_is_told_and_does_not_act() -> None:
+    rules = [parse_rule("pwrite:error=EIO:times=1:scope=path:name=a")]
+    core = Core(rules, 0)
+    for i in range(lib.FL_MAX_PATH_COUNTERS):
+        core.paths[i].key = 2
+    assert core.decide(Call(0, 0, 0, 5, None, None, 0), True) is None
+    assert core.full[0] == 1
