@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct fl_ctl no_session = {.gate = ~0ull >> 1}; /* open until fl_boot has run, then shut for good */
+static struct fl_ctl no_session = {.gate = ~0ull}; /* open until fl_boot has run, then shut for good */
 struct fl_ctl *fl_ctl = &no_session;
 fl_fn fl_real[FL_SYMS];
 char fl_link_path[256];
