@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-import threading
 from pathlib import Path
 
 from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError
+from faultlib.inject import background
 from faultlib.inject.control import ControlBlock
 
 GOODBYE_S = 0.1
@@ -25,8 +25,7 @@ class Guard:
         self._goodbye, self._say_goodbye = os.pipe2(os.O_CLOEXEC)
         self._dismissed = False
         self._pid, self._pidfd = self._spawn()
-        self._watcher = threading.Thread(target=self._watch, name="faultlib-guard-watch", daemon=True)
-        self._watcher.start()
+        self._watcher = background.start(self._watch, "faultlib-guard-watch")
 
     def _spawn(self) -> tuple[int, int]:
         pid = lib.fl_guard_spawn(self._block.ctl, self._owner, self._goodbye, self._folder)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
+from faultlib.inject import background
 from faultlib.inject.events import Event
 from faultlib.inject.session import Session
 
@@ -110,8 +111,7 @@ class Live:
         self._stream = stream
         self._printed = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="faultlib-live", daemon=True)
-        self._thread.start()
+        self._thread = background.start(self._loop, "faultlib-live")
 
     def _loop(self) -> None:
         while not self._stop.wait(POLL_S):

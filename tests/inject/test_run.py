@@ -122,3 +122,9 @@ def test_seed_repeats_random_faults(tmp_path: Path) -> None:
     assert 10 < only.count("x") < 80
 
 
+
+
+def test_the_end_of_the_target_is_never_missed(faultlib: Run) -> None:
+    """A thread of the controller must not take the SIGCHLD that the main thread waits for."""
+    for _ in range(30):
+        assert faultlib("run", "--", "true", timeout=20).returncode == 0
