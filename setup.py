@@ -15,7 +15,7 @@ SHIM = "faultlib.libfaultlib_preload"
 CONTROLLER_ONLY = {"control.c", "guard.c"}
 # The shim has no use for Python's own flags: it is built by the bare compiler, for any target.
 SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter -fPIC -shared -fvisibility=hidden -ftls-model=initial-exec -fno-plt
-    -fno-strict-aliasing -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch -Icsrc
+    -fno-strict-aliasing -fno-builtin -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch -Icsrc
     -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack""".split()
 
 

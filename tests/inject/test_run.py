@@ -128,3 +128,14 @@ def test_the_end_of_the_target_is_never_missed(faultlib: Run) -> None:
     """A thread of the controller must not take the SIGCHLD that the main thread waits for."""
     for _ in range(30):
         assert faultlib("run", "--", "true", timeout=20).returncode == 0
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_address_sanitizer_targets(faultlib: Run, tmp_path: Path, compiler: str) -> None:
+    """Its runtime interposes string functions and calls us before our constructor."""
+    source = tmp_path / "a.c"
+    source.write_text("#include <stdio.h>\nint main(void){FILE *f=fopen(\"out\",\"w\");fputs(\"x\",f);return fclose(f)?7:0;}\n")
+    subprocess.run([compiler, "-fsanitize=address", source, "-o", tmp_path / "a"], check=True)
+    done = faultlib("run", "-e", "write:error=EIO:path=out", "--", "./a", timeout=30)
+    assert done.returncode == 7
+    assert "write #1" in done.stderr
