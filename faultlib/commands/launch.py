@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from faultlib.inject import target
 from faultlib.inject.session import Session
 
-FORWARDED = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH}
+FORWARDED = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTSTP}
+WATCHED = {*FORWARDED, signal.SIGCHLD}
 JOB_CONTROL = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 def launch(session: Session, command: Sequence[str], label: str = "") -> int:
-    """Runs the command to its end and returns its exit status, 128 + N if signal N ended it.
+    """Runs the command under the session to its end and returns its exit status, 128 + N if signal N ended it.
 
     Raises CommandNotFound and NotInstrumentable before anything is started.
     """
-    env = session.environment(label)
-    image = target.check(command[0])
-    env["LD_PRELOAD"] = ":".join([*image.preload_first, env["LD_PRELOAD"]])
-    watched = {*FORWARDED, signal.SIGCHLD}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    return run(command, session.environment(label), target.check(command[0]))
+
+
+def run(command: Sequence[str], env: Mapping[str, str], image: target.Image) -> int:
+    """Runs the command in an environment that has the session's link, to its end. Returns its exit status as above."""
+    preload = ":".join([*image.preload_first, env["LD_PRELOAD"]])
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, it would take the status with it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
         # Python ignores SIGPIPE and SIGXFSZ for itself; a program expects the defaults.
         pid = os.posix_spawn(
-            target.find(command[0]), list(command), env, setsigmask=mask, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ]
-        )
-        return _stand_in(pid, watched)
+            target.find(command[0]), list(command), {**env, "LD_PRELOAD": preload}, setsigmask=mask,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )  # fmt: skip
+        return _stand_in(pid)
     finally:
+        while signal.sigtimedwait(FORWARDED, 0):  # too late for the target, and nothing to end us by
+            continue
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _stand_in(pid: int, watched: set[signal.Signals]) -> int:
+def _stand_in(pid: int) -> int:
     while True:
-        info = signal.sigwaitinfo(watched)
+        info = signal.sigwaitinfo(WATCHED)
         if info.si_signo != signal.SIGCHLD:
             # The terminal signals the whole foreground group, the target has had it; only pass on what a process sent us.
             if info.si_code <= 0:
@@ -46,7 +54,22 @@ def _stand_in(pid: int, watched: set[signal.Signals]) -> int:
             continue
         if os.WIFSTOPPED(status):
             if os.WSTOPSIG(status) in JOB_CONTROL:
-                os.kill(os.getpid(), signal.SIGSTOP)
-                os.kill(pid, signal.SIGCONT)
+                _stop_like(pid, os.WSTOPSIG(status))
             continue
         return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _stop_like(pid: int, number: int) -> None:
+    """The target was stopped by job control: so are we, for the shell to see. Whoever wakes us alone wakes it too."""
+    with_default = signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number} & WATCHED)
+    signal.signal(number, with_default)
+    if _is_stopped(pid):
+        os.kill(pid, signal.SIGCONT)
+
+
+def _is_stopped(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state in ("T", "t")
