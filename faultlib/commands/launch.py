@@ -10,7 +10,10 @@ from pathlib import Path
 from faultlib.inject import target
 from faultlib.inject.session import Session
 
-FORWARDED = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTSTP}
+FORWARDED = {
+    signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
+    signal.SIGTSTP,
+}  # fmt: skip
 WATCHED = {*FORWARDED, signal.SIGCHLD}
 JOB_CONTROL = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
@@ -45,7 +48,7 @@ def _stand_in(pid: int) -> int:
     while True:
         info = signal.sigwaitinfo(WATCHED)
         if info.si_signo != signal.SIGCHLD:
-            # The terminal signals the whole foreground group, the target has had it; only pass on what a process sent us.
+            # The terminal signals the whole foreground group, the target has had it; pass on what processes send.
             if info.si_code <= 0:
                 os.kill(pid, info.si_signo)
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,10 +40,11 @@ def test_threads_of_ours_take_no_signals() -> None:
     """A SIGCHLD that such a thread took was lost, and `faultlib run` waited for ever."""
     with api.Session() as session:
         assert session
-        tasks = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text().startswith("faultlib")]
-        masks = [dict(line.split(":\t") for line in (task / "status").read_text().splitlines())["SigBlk"] for task in tasks]
-    mine = [int(mask, 16) for mask in masks]
-    assert all(mask >> signal.SIGCHLD - 1 & 1 for mask in mine)
+        ours = [thread.native_id for thread in threading.enumerate() if thread.name.startswith("faultlib")]
+        status = [Path(f"/proc/self/task/{task}/status").read_text() for task in ours]
+    blocked = [int(line.split()[1], 16) for text in status for line in text.splitlines() if line.startswith("SigBlk")]
+    assert blocked
+    assert all(mask >> signal.SIGCHLD - 1 & 1 for mask in blocked)
 
 
 def test_the_end_of_a_short_command_is_never_missed(faultlib: Run) -> None:
@@ -61,14 +63,17 @@ def test_a_signal_to_us_reaches_the_target_once(number: signal.Signals) -> None:
 
 
 def test_an_ignored_sigchld_does_not_take_the_status(faultlib: Run) -> None:
-    code = "import signal, os, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    code = "import signal, os, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", code, sys.executable, "-m", "faultlib", "run", "--", "sh", "-c", "exit 7"], timeout=30
     )
     assert done.returncode == 7
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 200", 200), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)])
+ENDS = [("exit 0", 0), ("exit 200", 200), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)]
+
+
+@pytest.mark.parametrize(("script", "status"), ENDS)
 def test_exit_status(faultlib: Run, script: str, status: int) -> None:
     assert faultlib("run", "--", "sh", "-c", script).returncode == status
 
