@@ -9,7 +9,6 @@ from __future__ import annotations
 import posixpath
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from faultlib._core import lib
 from faultlib.errors import RuleError
 from faultlib.inject import effects, flags, ops, values
+from faultlib.inject.frozen import Frozen
 from faultlib.inject.ops import Operation
 from faultlib.inject.possible import nearest_effect, objection
 from faultlib.inject.rules import Rule
@@ -91,16 +91,14 @@ def signal_number(text: str) -> int:
     return number
 
 
-@dataclass(frozen=True, slots=True)
-class _Demand:
+class _Demand(Frozen):
     """What one key asks of an operation: `objects` says why it cannot be, or gives None."""
 
     key: str
     objects: Callable[[Operation], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(Frozen):
     """The operations of one name, and those of them that it cannot do without (any one)."""
 
     name: str

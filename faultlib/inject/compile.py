@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from faultlib._core import ffi, lib
 from faultlib.inject import effects, flags, rules
 from faultlib.inject.check import is_rooted, operations
 from faultlib.inject.effects import Effect
+from faultlib.inject.frozen import Frozen
 from faultlib.inject.ops import FAMILY_NUMBERS, Operation
 from faultlib.inject.rules import Globs, Rule
 from faultlib.inject.values import I64, U64
@@ -38,8 +38,7 @@ class CRule(Protocol):
     def __setattr__(self, name: str, value: Any) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class WorkingDirectory:
+class WorkingDirectory(Frozen):
     """The directory that relative patterns are below: by the name that the shell has for it, and by its real one."""
 
     logical: str

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from decimal import Decimal
 
 from faultlib.inject import values
 from faultlib.inject.errnos import name_of
+from faultlib.inject.frozen import Frozen
 from faultlib.inject.values import Part
 
 CLOCK_IDS = {"realtime": 0, "monotonic": 1, "boottime": 7}
@@ -25,8 +25,7 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
-@dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(Frozen):
     """Sleeps `delay_ns`, give or take up to `jitter_ns`, before the call, or after it if that is all there is."""
 
     delay_ns: int
@@ -42,8 +41,7 @@ class Delay:
         return f"{self.key}={values.format_duration(self.delay_ns)}{jitter}"
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+class Error(Frozen):
     """The call is not made and fails with this errno; `forced` overrides the errno table."""
 
     errno: int
@@ -54,8 +52,7 @@ class Error:
         return f"error{'!' if self.forced else ''}={name_of(self.errno)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Short:
+class Short(Frozen):
     """The call moves only a part of the data and returns that part. Only larger calls match."""
 
     part: Part
@@ -65,8 +62,7 @@ class Short:
         return f"short={values.format_part(self.part)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Torn:
+class Torn(Frozen):
     """A part of the data reaches the file, then the process dies by SIGKILL. Only larger calls match."""
 
     part: Part
@@ -76,8 +72,7 @@ class Torn:
         return f"torn={values.format_part(self.part)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Frozen):
     """The process dies by SIGKILL before the call or after it."""
 
     after: bool
@@ -87,8 +82,7 @@ class Kill:
         return f"kill={'after' if self.after else 'before'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(Frozen):
     """A signal is delivered to the calling thread before the call, which then proceeds."""
 
     number: int
@@ -98,8 +92,7 @@ class Signal:
         return f"signal={signal_name(self.number)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Frozen):
     """The process stops (SIGSTOP) before the call."""
 
     key = "stop"
@@ -108,8 +101,7 @@ class Stop:
         return "stop"
 
 
-@dataclass(frozen=True, slots=True)
-class Hang:
+class Hang(Frozen):
     """The call does not come back; a signal ends it with EINTR where it would end the real one."""
 
     key = "hang"
@@ -118,8 +110,7 @@ class Hang:
         return "hang"
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Frozen):
     """The call is not made and returns this value."""
 
     value: int
@@ -129,8 +120,7 @@ class Return:
         return f"return={self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(Frozen):
     """The call is not made and returns what full success would."""
 
     key = "skip"
@@ -139,8 +129,7 @@ class Skip:
         return "skip"
 
 
-@dataclass(frozen=True, slots=True)
-class Corrupt:
+class Corrupt(Frozen):
     """So many bytes of the data get one bit flipped, in what is read or in what reaches the file."""
 
     size_bytes: int
@@ -150,8 +139,7 @@ class Corrupt:
         return f"corrupt={values.format_size(self.size_bytes)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(Frozen):
     """The disk is full after so many bytes of growth."""
 
     size_bytes: int
@@ -161,8 +149,7 @@ class Space:
         return f"space={values.format_size(self.size_bytes)}"
 
 
-@dataclass(frozen=True, slots=True)
-class ClockChange:
+class ClockChange(Frozen):
     """A clock is off by `ns` (offset), jumps by `ns`, runs at `rate`, or stands still (freeze)."""
 
     verb: str

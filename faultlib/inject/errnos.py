@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from faultlib.inject.frozen import Frozen
 from faultlib.inject.ops import ALL_OPERATIONS, Operation
 
 _OPEN = """EACCES EBUSY EDQUOT EEXIST EFAULT EFBIG EINTR EINVAL EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE ENODEV ENOENT
@@ -156,8 +156,7 @@ _NUMBERS["ENOATTR"] = errno.ENODATA
 _NAMES: dict[int, str] = {number: name for name, number in _NUMBERS.items() if name not in _ALIASES}
 
 
-@dataclass(frozen=True, slots=True)
-class Possible:
+class Possible(Frozen):
     """The errnos of one operation, ascending, and the manual page that says so."""
 
     source: str

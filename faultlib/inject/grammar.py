@@ -8,11 +8,11 @@ docs/rules.md has the whole grammar. Each key is one row of `_KEYS`: which field
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from faultlib.errors import RuleError
 from faultlib.inject import check, effects, errnos, lexer, ops, rules, values
+from faultlib.inject.frozen import Frozen
 from faultlib.inject.lexer import Word
 from faultlib.inject.rules import Globs, Proc, Rule
 from faultlib.inject.values import Bad
@@ -179,8 +179,7 @@ def _nonzero_duration(word: Word) -> int:
     return ns
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(Frozen):
     """How one key is read: the Rule's field that it sets, and its reader; None takes no value."""
 
     field: str

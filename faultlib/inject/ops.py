@@ -8,9 +8,9 @@ target): the exact name means all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from faultlib._core import ffi, lib
+from faultlib.inject.frozen import Frozen
 
 ARGUMENTS = ("fd", "dirfd", "path", "dirfd2", "path2", "buf", "size", "iov", "iovcnt", "offset", "flags", "source")
 RESULTS = ("count", "zero", "fd", "offset", "pointer", "object", "code", "none", "exec", "pid")
@@ -20,8 +20,7 @@ HIDDEN = ("track",)
 """The shim's own bookkeeping, which no rule can name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Frozen):
     """One intercepted call. `number` is its bit; `arguments` are the roles that it has an argument for."""
 
     number: int
@@ -77,8 +76,7 @@ class Operation:
         return f"{self.name} ({sides.get(self.family, self.family)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Frozen):
     """A group of operations under one name. `number` is its bit in the gate."""
 
     number: int

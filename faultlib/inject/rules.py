@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from faultlib.inject import values
 from faultlib.inject.effects import Delay, Effect
+from faultlib.inject.frozen import Frozen
 from faultlib.inject.lexer import quote
 from faultlib.inject.values import Range, Window
 
@@ -22,8 +23,7 @@ SCOPES = ("process", "session", "thread", "path")
 PROC_BY = ("label", "comm", "lineage")
 
 
-@dataclass(frozen=True, slots=True)
-class Globs:
+class Globs(Frozen):
     """Patterns of which any matches; with `negate`, none may."""
 
     patterns: tuple[str, ...]
@@ -33,8 +33,7 @@ class Globs:
         return ("!" if self.negate else "") + ",".join(quote(pattern) for pattern in self.patterns)
 
 
-@dataclass(frozen=True, slots=True)
-class Proc:
+class Proc(Frozen):
     """Which processes: a glob over the label, the command name, the lineage, or (`by` is None) any of them."""
 
     pattern: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from decimal import Decimal
+
+from faultlib.inject.frozen import Frozen
 
 U64 = (1 << 64) - 1
 I64 = (1 << 63) - 1
@@ -29,16 +30,14 @@ class Bad(ValueError):
         self.nearest = nearest
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Frozen):
     """Both ends inclusive; None is open."""
 
     low: int | None
     high: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Frozen):
     """Of the matching calls, counted from 1: every `step`-th from `first` to `last` (None: for ever)."""
 
     first: int
@@ -46,8 +45,7 @@ class Window:
     step: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Frozen):
     """How much of a call's data: so many bytes, or so many per cent. Exactly one of them is set."""
 
     size_bytes: int | None = None
