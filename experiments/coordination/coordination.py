@@ -28,6 +28,7 @@ STATE_DIR = ".coordination"
 ACTIVE = ("claimed", "running")
 HEARTBEAT_SECONDS = 2.0
 STALE_SECONDS = 15.0
+WORKER_STEPS = ("claim", "start", "complete", "fail")
 LEASE_SECONDS = 30.0
 LOCK_SECONDS = 10.0
 MAX_ATTEMPTS = 3
@@ -188,7 +189,10 @@ class Store:
     def commit(self, state: Json, op: str, **fields: Any) -> None:
         """Save the state and note in the log how it came about."""
         state["seq"] += 1
-        replace_json(self.tasks_file, state)
+        if op in WORKER_STEPS:  # frequent, and the lock is held: the plain write will do
+            write_json(self.tasks_file, state)
+        else:
+            replace_json(self.tasks_file, state)
         append_record(self.log_file, {"seq": state["seq"], "time": time.time(), "op": op, **fields})
 
     def worker_file(self, worker: str, suffix: str = ".json") -> str:
