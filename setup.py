@@ -14,9 +14,10 @@ from setuptools.command.build_ext import build_ext
 SHIM = "faultlib.libfaultlib_preload"
 CONTROLLER_ONLY = {"control.c", "guard.c"}
 # The shim has no use for Python's own flags: it is built by the bare compiler, for any target.
-SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter -fPIC -shared -fvisibility=hidden -ftls-model=initial-exec -fno-plt
+SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter
+    -fPIC -shared -fvisibility=hidden -ftls-model=initial-exec -fno-plt
     -fno-strict-aliasing -fno-builtin -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch -Icsrc
-    -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack""".split()
+    -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack""".split()  # noqa: SIM905
 
 
 def shim_sources() -> list[str]:

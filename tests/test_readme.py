@@ -54,7 +54,7 @@ def test_first_command_line_installs_and_tears_a_write(tmp_path: Path) -> None:
         ["bash", "-c", first.text], cwd=checkout(tmp_path), env=env, capture_output=True, text=True, timeout=examples.DEADLINE_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1      1  sendfile #1" in done.stderr, "the proof"
+    assert "1      1  write #1" in done.stderr, "the proof"
     assert done.stdout.rstrip().endswith("leader: -"), "the damage: no task is left"
     torn = done.stdout.partition('{\n  "seq"')[2]
     assert '"fetch"' not in torn and torn.count("}") == 0, "the file ends in the middle"

@@ -14,7 +14,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def rules(function: F) -> F:
     """`-e RULE`, `--rules FILE` and `--seed N`."""
-    function = click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), help="For p= and jitter: same seed, same faults.")(function)
+    function = click.option(
+        "--seed", type=click.IntRange(0, (1 << 64) - 1), metavar="N", help="For p= and jitter: same seed, same faults."
+    )(function)
     function = click.option(
         "--rules", "rules_file", multiple=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE",
         help="Rules from a YAML file.",
@@ -24,7 +26,9 @@ def rules(function: F) -> F:
 
 def session(function: F) -> F:
     """`--label NAME`."""
-    return click.option("--label", default="", metavar="NAME", help="A name for this process tree, for proc=label:NAME.")(function)
+    return click.option(
+        "--label", default="", metavar="NAME", help="A name for this process tree, for proc=label:NAME."
+    )(function)
 
 
 def command_argument(function: F) -> F:

@@ -37,10 +37,10 @@ class Image:
 
 def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Path:
     """Returns the file that a command name stands for. Raises CommandNotFound, with the nearest name where there is one."""
-    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command
+    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command  # noqa: PTH118: Path drops a "./"
     found = shutil.which(place, path=path)
     if found is None:
-        why = "is not executable" if os.path.exists(place) and "/" in command else "was not found"
+        why = "is not executable" if "/" in command and Path(place).exists() else "was not found"
         raise CommandNotFound(f"{command}: the command {why}")
     return Path(found)
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from faultlib.inject import background
@@ -99,8 +100,7 @@ def write_json(report: RunReport, file: str) -> None:
     if file == "-":
         sys.stdout.write(text)
         return
-    with open(file, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    Path(file).write_text(text, encoding="utf-8")
 
 
 class Live:
