@@ -24,7 +24,7 @@ REFUSED: list[tuple[str, int, str, str | None]] = [
     ("accept:hang", 0, "accept is a family of the network, which is not intercepted yet", None),
     ("send:error=EIO", 0, "send is a family of the network, which is not intercepted yet", None),
     ("recv:error=EIO", 0, "recv is a family of the network, which is not intercepted yet", None),
-    ("track:hang", 0, "track is no operation", None),
+    ("track:hang", 0, "track is no operation", "thread"),
     ("dup:error=EMFILE", 0, "dup is no operation", None),
     ("write,write:error=EIO", 6, "write is there twice", None),
     ("write error=EIO", 0, "write error=EIO is no operation", "write"),
