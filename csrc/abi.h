@@ -117,7 +117,7 @@ struct fl_set {
 
 enum fl_proc_state { FL_PROC_FREE, FL_PROC_CLAIMED, FL_PROC_LIVE, FL_PROC_EXEC_PENDING, FL_PROC_EXITED };
 enum fl_proc_flag {
-    FL_PROC_PATCHED = 1, FL_PROC_PATCH_REFUSED = 2, FL_PROC_STOPPED = 4, FL_PROC_SPAWNED = 8, FL_PROC_IO_URING = 16, FL_PROC_ORPHAN = 32,
+    FL_PROC_PATCHED = 1, FL_PROC_PATCH_REFUSED = 2, FL_PROC_SPAWNED = 8, FL_PROC_IO_URING = 16, FL_PROC_ORPHAN = 32,
     FL_PROC_PYTHON = 64
 };
 
@@ -130,6 +130,8 @@ struct fl_proc {
     uint32_t flags;
     uint32_t clock;             /* clock domain */
     uint32_t execs;
+    uint32_t stopped_by;        /* slot + 1 of the rule that has stopped it */
+    uint32_t reserved;
     uint64_t identity;          /* hash of the lineage */
     uint64_t started_ns;
     char lineage[96];
@@ -199,6 +201,9 @@ struct fl_ctl {
     int32_t guard_pid;
     uint32_t owner_uid;
     uint32_t release;           /* futex: whoever hangs waits on it */
+    uint64_t owner_lock[8];     /* a robust mutex that the controller holds: the kernel marks its first word at its death */
+    int32_t lifeline;           /* the controller's descriptor of a pipe that controller and guard hold open at the other end */
+    uint32_t slot_reach;        /* no process' slot is farther than this from its pid's own place */
     uint64_t seed;
     uint64_t t0_ns;             /* session time 0 */
     uint64_t options;           /* FL_OPT_* */

@@ -1,10 +1,12 @@
 /* Setting the shim up: find libc's functions, find the session from our own path, map the control block, take a process slot.
  * Runs in the constructor, or at the first call if something (a sanitizer's runtime) calls before that. */
+#include "cleanup.h"
 #include "shim.h"
 #include "sys.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -76,13 +78,29 @@ static char *append_number(char *out, uint64_t value)
     return out;
 }
 
+/* "/proc/PID/fd/N"; `out` has room for 64. */
+void fl_descriptor_path(char *out, int pid, int fd)
+{
+    out = append_number(append(out, "/proc/"), (uint64_t)pid);
+    append_number(append(out, "/fd/"), (uint64_t)fd);
+}
+
+/* The areas are looked at too: a block that was scribbled on must not take the target down. */
+static int is_ours(const struct fl_ctl *ctl, const struct place *place, uint64_t size)
+{
+    if (ctl->magic != FL_MAGIC || ctl->abi != FL_ABI || ctl->uid != place->uid || ctl->size != size || ctl->closed)
+        return 0;
+    for (const uint64_t *area = &ctl->rules_off; area <= &ctl->strings_off; area++)
+        if (*area < sizeof *ctl || *area >= size || *area % 8)
+            return 0;
+    return ctl->firings.offset < size && ctl->firings.capacity && ctl->journal.offset < size && ctl->journal.capacity;
+}
+
 /* Maps the whole block, or returns null: gone, of another version, of another user, or not sealed against truncation. */
 static struct fl_ctl *map_block(const struct place *place)
 {
-    char path[64], *end = append(path, "/proc/");
-    end = append_number(end, (uint64_t)place->pid);
-    end = append(end, "/fd/");
-    append_number(end, (uint64_t)place->fd);
+    char path[64];
+    fl_descriptor_path(path, place->pid, place->fd);
     long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
     if (fd < 0)
         return NULL;
@@ -93,8 +111,7 @@ static struct fl_ctl *map_block(const struct place *place)
         long at = fl_sys6(SYS_mmap, 0, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if ((unsigned long)at < -4095ul)
             ctl = (struct fl_ctl *)at;
-        if (ctl && (ctl->magic != FL_MAGIC || ctl->abi != FL_ABI || ctl->uid != place->uid || ctl->size != (uint64_t)st.st_size ||
-                    ctl->closed)) {
+        if (ctl && !is_ours(ctl, place, (uint64_t)st.st_size)) {
             fl_sys3(SYS_munmap, at, st.st_size, 0);
             ctl = NULL;
         }
@@ -128,7 +145,16 @@ static void fold_counters(struct fl_proc *proc)
     }
 }
 
-static int dead(const struct fl_proc *proc) { return proc->pid > 0 && fl_sys3(SYS_kill, proc->pid, 0, 0) == -ESRCH; }
+static int dead(const struct fl_proc *proc) { return proc->pid > 0 && fl_pid_gone(proc->pid); }
+
+/* Raises the reach to `distance`: no search for a process' slot has to go farther. */
+static void reach(uint32_t distance)
+{
+    uint32_t known = __atomic_load_n(&fl_ctl->slot_reach, __ATOMIC_RELAXED);
+    while (known < distance &&
+           !__atomic_compare_exchange_n(&fl_ctl->slot_reach, &known, distance, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        ;
+}
 
 /* Takes a free slot, or that of a process that is gone: probing begins at the pid's own place, so that it is found again. */
 static struct fl_proc *claim_slot(int pid)
@@ -144,8 +170,9 @@ static struct fl_proc *claim_slot(int pid)
                 continue;
             if (state != FL_PROC_FREE)
                 fold_counters(proc);
+            reach(i);
             proc->pid = pid;
-            proc->flags = proc->children = proc->execs = proc->clock = 0;
+            proc->stopped_by = proc->flags = proc->children = proc->execs = proc->clock = 0;
             proc->lineage[0] = proc->label[0] = proc->comm[0] = proc->exe[0] = '\0';
             return proc;
         }
@@ -217,7 +244,8 @@ static void after_fork_in_parent(void) { fork_number = 0; }
 static struct fl_proc *find_place_in_tree(const struct place *place, int pid)
 {
     struct fl_proc *procs = FL_AREA(struct fl_proc, procs_off);
-    for (uint32_t i = 0; i < FL_MAX_PROCS; i++) {
+    uint32_t farthest = __atomic_load_n(&fl_ctl->slot_reach, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i <= farthest && i < FL_MAX_PROCS; i++) {
         struct fl_proc *proc = &procs[((uint32_t)pid + i) % FL_MAX_PROCS];
         uint32_t state = __atomic_load_n(&proc->state, __ATOMIC_ACQUIRE);
         if (state == FL_PROC_FREE)
@@ -272,23 +300,35 @@ static void attach(const char *path)
     go_live(proc);
 }
 
-/* The controller is gone and so is the guard: the fault tool disarms itself. */
+/* The kernel marks the owner's lock when the controller dies: from then on the fault tool disarms itself, guard or no guard. */
 int fl_owner_alive(void)
 {
     if (__atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE))
         return 0;
-    if (fl_sys3(SYS_kill, fl_ctl->owner_pid, 0, 0) != -ESRCH)
+    if (!(__atomic_load_n((uint32_t *)fl_ctl->owner_lock, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED))
         return 1;
     __atomic_store_n(&fl_ctl->gate, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&fl_ctl->closed, 1, __ATOMIC_SEQ_CST);
     return 0;
 }
 
+/* Controller and guard were killed both, and nobody is left whose children would look for our link: clear up for them. */
+static void tidy_up(void)
+{
+    char folder[sizeof fl_link_path];
+    append(folder, fl_link_path);
+    *strrchr(folder, '/') = '\0';
+    if (!fl_owner_alive() && fl_pid_gone(fl_ctl->guard_pid) && !fl_someone_attached(fl_ctl))
+        fl_remove_folder(folder);
+}
+
 void fl_leave(void)
 {
     struct fl_proc *proc = fl_self_page.self.proc;
-    if (proc && proc->pid == (int)fl_sys1(SYS_getpid, 0))
-        __atomic_store_n(&proc->state, FL_PROC_EXITED, __ATOMIC_RELEASE);
+    if (!proc || proc->pid != (int)fl_sys1(SYS_getpid, 0))
+        return;
+    __atomic_store_n(&proc->state, FL_PROC_EXITED, __ATOMIC_RELEASE);
+    tidy_up();
 }
 
 void fl_find_libc(const struct link_map *maps);

@@ -49,7 +49,10 @@ int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl
                 uint32_t position, int may_act, struct fl_choice *choice);
 
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
-int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, const char *folder);
+int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, int lifeline, const char *folder);
+int fl_own(struct fl_ctl *ctl);
+void fl_disown(struct fl_ctl *ctl);
+int fl_continue_stopped(const struct fl_ctl *ctl, uint32_t rule);
 int fl_guard_reap(int pid);
 void fl_disarm(struct fl_ctl *ctl);
 int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings);
@@ -66,9 +69,9 @@ ffi = FFI()
 ffi.cdef(declarations("abi.h") + FUNCTIONS)
 ffi.set_source(
     "faultlib._core",
-    '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n',
+    '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n#include "cleanup.h"\n',
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
-             for name in ("ops.c", "decide.c", "control.c", "guard.c")],
+             for name in ("ops.c", "decide.c", "control.c", "guard.c", "cleanup.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
     depends=[str(p) for p in HERE.rglob("*.h")] + [str(HERE / "ops.def")],

@@ -1,11 +1,11 @@
 /* Layout, publishing and draining of the control block, from the controller. */
+#include "cleanup.h"
 #include "control.h"
 #include "ops.h"
 #include <limits.h>
 #include <linux/futex.h>
 #include <stddef.h>
 #include <string.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -92,11 +92,7 @@ void fl_disarm(struct fl_ctl *ctl)
             __atomic_store_n(&clocks[i].index, flip, __ATOMIC_RELEASE);
         }
     fl_release_waiters(ctl);
-    struct fl_proc *procs = (struct fl_proc *)((char *)ctl + ctl->procs_off);
-    for (int i = 0; i < FL_MAX_PROCS; i++)
-        if ((__atomic_fetch_and(&procs[i].flags, ~(uint32_t)FL_PROC_STOPPED, __ATOMIC_ACQ_REL) & FL_PROC_STOPPED) &&
-            procs[i].pid > 0)
-            kill(procs[i].pid, SIGCONT);
+    fl_continue_stopped(ctl, 0);
 }
 
 /* Takes finished records off a ring, oldest first. A record not yet finished ends the batch; lost ones are counted. */

@@ -15,8 +15,12 @@ uint64_t fl_add(uint64_t *word, uint64_t value);
 int fl_op_count(void);
 
 /* Starts the guard process. Returns its pid, or -errno. `owner` is a pidfd of the controller; the guard also takes its leave
- * when something can be read from `goodbye`. */
-int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, const char *folder);
+ * when something can be read from `goodbye`, and keeps `lifeline` open. */
+int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, int lifeline, const char *folder);
 int fl_guard_reap(int pid);
+
+/* The calling thread of the controller owns the session from now on. Returns an errno. fl_disown is for the same thread. */
+int fl_own(struct fl_ctl *ctl);
+void fl_disown(struct fl_ctl *ctl);
 
 #endif

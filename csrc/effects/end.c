@@ -1,6 +1,7 @@
 /* Signals to oneself: kill before or after the call, another signal before it, stop until SIGCONT. */
 #include "effects.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -25,14 +26,34 @@ FL_EFFECT(signal)
     return fl_invoke(f);
 }
 
-/* The mark lets the guard wake us if nobody else is left to do it. */
+/* The kernel sends us SIGCONT when nobody holds the other end of the lifeline any more: controller and guard are both dead.
+ * Nobody sees the descriptor, as every thread of ours is stopped while it is open. */
+static long hold_lifeline(long pid)
+{
+    char path[64];
+    fl_descriptor_path(path, fl_ctl->owner_pid, fl_ctl->lifeline);
+    long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+    if (fd >= 0) {
+        fl_sys3(SYS_fcntl, fd, F_SETOWN, pid);
+        fl_sys3(SYS_fcntl, fd, F_SETSIG, SIGCONT);
+        fl_sys3(SYS_fcntl, fd, F_SETFL, O_ASYNC | O_NONBLOCK);
+    }
+    return fd;
+}
+
+/* The mark lets the controller and the guard wake us. */
 FL_EFFECT(stop)
 {
+    long pid = fl_sys1(SYS_getpid, 0);
     fl_book(f, 0, choice);
     f->injected = 0;
-    __atomic_fetch_or(&f->proc->flags, FL_PROC_STOPPED, __ATOMIC_ACQ_REL);
-    fl_sys3(SYS_kill, fl_sys1(SYS_getpid, 0), SIGSTOP, 0);
-    __atomic_fetch_and(&f->proc->flags, ~(uint32_t)FL_PROC_STOPPED, __ATOMIC_ACQ_REL);
+    __atomic_store_n(&f->proc->stopped_by, choice->rule->id + 1, __ATOMIC_SEQ_CST);
+    long lifeline = hold_lifeline(pid);
+    if (fl_owner_alive())
+        fl_sys3(SYS_kill, pid, SIGSTOP, 0);
+    if (lifeline >= 0)
+        fl_sys1(SYS_close, lifeline);
+    __atomic_store_n(&f->proc->stopped_by, 0, __ATOMIC_RELEASE);
     return fl_invoke(f);
 }
 

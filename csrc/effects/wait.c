@@ -1,13 +1,20 @@
-/* Waiting in a call's place: delay before or after it, or hang until the rule is removed. A signal handler ends the wait with
- * EINTR only where the real call can be interrupted: locks that block, pipes, sockets and terminals. */
+/* Waiting in a call's place: delay before or after it, or hang until the rule is removed. Signals end the wait exactly where
+ * they would end the real call: a handler with SA_RESTART restarts a lock that blocks, others end it with EINTR; a sleep ends
+ * always; a regular file's I/O never. Nobody has to wake us: should controller and guard both be killed, we look ourselves. */
 #include "effects.h"
 #include <errno.h>
-#include <linux/futex.h>
-#include <sys/file.h>
 #include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/file.h>
 #include <time.h>
 
-#define LOOK_AGAIN_NS 200000000u
+#define LOOK_AGAIN_NS 400000000u
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+enum interruption { NEVER, RESTARTS, ALWAYS };
 
 static int rule_lives(const struct fl_rule *rule)
 {
@@ -19,33 +26,62 @@ static int rule_lives(const struct fl_rule *rule)
     return 0;
 }
 
-static int interruptible(const struct fl_frame *f)
+static enum interruption interruption(const struct fl_frame *f)
 {
     switch (f->op) {
-    case FL_OP_FLOCK: return !(f->a[1] & LOCK_NB);
-    case FL_OP_FCNTL: return f->a[1] == F_SETLKW || f->a[1] == F_OFD_SETLKW;
-    case FL_OP_LOCKF: return f->a[1] == F_LOCK;
-    case FL_OP_NANOSLEEP: case FL_OP_CLOCK_NANOSLEEP: return 1;
-    default: return (f->kind & (FL_KIND_PIPE | FL_KIND_SOCKET | FL_KIND_TTY)) != 0;
+    case FL_OP_FLOCK: return f->a[1] & LOCK_NB ? NEVER : RESTARTS;
+    case FL_OP_FCNTL: return f->a[1] == F_SETLKW || f->a[1] == F_OFD_SETLKW ? RESTARTS : NEVER;
+    case FL_OP_LOCKF: return f->a[1] == F_LOCK ? RESTARTS : NEVER;
+    default:
+        if (f->info->family == FL_FAM_SLEEP)
+            return ALWAYS;
+        return f->kind & (FL_KIND_PIPE | FL_KIND_SOCKET | FL_KIND_TTY) ? RESTARTS : NEVER;
     }
+}
+
+/* The calls that a pthread_cancel ends; our own wait is none. */
+static int is_cancellation_point(const struct fl_frame *f)
+{
+    switch (f->info->family) {
+    case FL_FAM_OPEN: case FL_FAM_CLOSE: case FL_FAM_READ: case FL_FAM_WRITE: case FL_FAM_FSYNC: case FL_FAM_SLEEP: return 1;
+    case FL_FAM_LOCK: return f->op != FL_OP_FLOCK;
+    default: return 0;
+    }
+}
+
+/* Sleeps until the word changes or until `until`. A plain futex wait with a timeout ends at every handler; futex_waitv (Linux
+ * 5.16), whose timeout is absolute, restarts as the calls do that we stand for. Where it is missing they are all ended. */
+static long look_again(uint32_t seen, uint64_t until, uint64_t left, int restarts)
+{
+    struct timespec at = {.tv_sec = (time_t)(until / 1000000000u), .tv_nsec = (long)(until % 1000000000u)};
+    if (restarts) {
+        struct futex_waitv word = {.val = seen, .uaddr = (uint64_t)(uintptr_t)&fl_ctl->release, .flags = FUTEX_32};
+        long woken = fl_sys6(SYS_futex_waitv, (long)&word, 1, 0, (long)&at, CLOCK_MONOTONIC, 0);
+        if (woken != -ENOSYS && woken != -EPERM)
+            return woken;
+    }
+    struct timespec timeout = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
+    return fl_sys(SYS_futex, &fl_ctl->release, FUTEX_WAIT, seen, &timeout);
 }
 
 int fl_wait(const struct fl_frame *f, const struct fl_choice *choice, uint64_t ns)
 {
+    enum interruption how = interruption(f);
     uint64_t begin = fl_now_ns();
-    while (rule_lives(choice->rule) && fl_owner_alive()) {
+    for (;;) {
         uint32_t seen = __atomic_load_n(&fl_ctl->release, __ATOMIC_ACQUIRE);
-        uint64_t passed = fl_now_ns() - begin, left = ns > passed ? ns - passed : 0;
+        if (!rule_lives(choice->rule) || !fl_owner_alive())
+            return 0;
+        uint64_t now = fl_now_ns(), left = ns > now - begin ? ns - (now - begin) : 0;
         if (!left)
-            break;
+            return 0;
         if (left > LOOK_AGAIN_NS)
             left = LOOK_AGAIN_NS;
-        struct timespec timeout = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
-        long woken = fl_sys(SYS_futex, &fl_ctl->release, FUTEX_WAIT, seen, &timeout);
-        if (woken == -EINTR && interruptible(f))
+        if (look_again(seen, now + left, left, how != ALWAYS) == -EINTR && how != NEVER)
             return EINTR;
+        if (is_cancellation_point(f))
+            pthread_testcancel();
     }
-    return 0;
 }
 
 uint64_t fl_delay_ns(const struct fl_choice *choice)

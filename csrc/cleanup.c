@@ -1,0 +1,53 @@
+/* The last one out: who is still attached, and how the session's folder goes away. Used by the guard and, should that be dead
+ * too, by the last target. Raw system calls only: after a fork of a threaded controller, at the very end of a target. */
+#include "cleanup.h"
+#include "sys.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+
+static struct fl_proc *slots(const struct fl_ctl *ctl) { return (struct fl_proc *)((char *)ctl + ctl->procs_off); }
+
+int fl_pid_gone(int pid) { return fl_sys3(SYS_kill, pid, 0, 0) == -ESRCH; }
+
+int fl_someone_attached(const struct fl_ctl *ctl)
+{
+    const struct fl_proc *procs = slots(ctl);
+    for (int i = 0; i < FL_MAX_PROCS; i++) {
+        uint32_t state = __atomic_load_n(&procs[i].state, __ATOMIC_ACQUIRE);
+        if ((state == FL_PROC_LIVE || state == FL_PROC_EXEC_PENDING) && procs[i].pid > 0 && !fl_pid_gone(procs[i].pid))
+            return procs[i].pid;
+    }
+    return 0;
+}
+
+int fl_continue_stopped(const struct fl_ctl *ctl, uint32_t rule)
+{
+    struct fl_proc *procs = slots(ctl);
+    int found = 0;
+    for (int i = 0; i < FL_MAX_PROCS; i++) {
+        uint32_t by = __atomic_load_n(&procs[i].stopped_by, __ATOMIC_ACQUIRE);
+        if (by && (!rule || by == rule) && procs[i].pid > 0 && !fl_sys3(SYS_kill, procs[i].pid, SIGCONT, 0))
+            found++;
+    }
+    return found;
+}
+
+/* The folder holds nothing but the launches' links, the session's name and its socket. */
+void fl_remove_folder(const char *folder)
+{
+    long dir = fl_sys(SYS_openat, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (dir < 0)
+        return;
+    struct { uint64_t ino; int64_t off; unsigned short len; unsigned char type; char name[]; } *entry;
+    char buffer[2048] __attribute__((aligned(8)));
+    long got;
+    while ((got = fl_sys3(SYS_getdents64, dir, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < got; at += entry->len) {
+            entry = (void *)(buffer + at);
+            fl_sys3(SYS_unlinkat, dir, entry->name, 0);
+        }
+    fl_sys1(SYS_close, dir);
+    fl_sys3(SYS_unlinkat, AT_FDCWD, folder, AT_REMOVEDIR);
+}
