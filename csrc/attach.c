@@ -145,7 +145,7 @@ static void fold_counters(struct fl_proc *proc)
     }
 }
 
-static int dead(const struct fl_proc *proc) { return proc->pid > 0 && fl_pid_gone(proc->pid); }
+static int dead(const struct fl_proc *proc) { return proc->pid > 0 && fl_sys3(SYS_kill, proc->pid, 0, 0) == -ESRCH; }
 
 /* Raises the reach to `distance`: no search for a process' slot has to go farther. */
 static void reach(uint32_t distance)
@@ -312,13 +312,16 @@ int fl_owner_alive(void)
     return 0;
 }
 
-/* Controller and guard were killed both, and nobody is left whose children would look for our link: clear up for them. */
-static void tidy_up(void)
+/* Controller and guard were killed both, and nobody is left whose children would look for our link: clear up for them.
+ * At every end that comes by here: exit() is no call of _exit that anybody sees. */
+__attribute__((destructor(101))) static void tidy_up(void)
 {
+    if (!fl_ctl->magic || fl_owner_alive())
+        return;
     char folder[sizeof fl_link_path];
     append(folder, fl_link_path);
     *strrchr(folder, '/') = '\0';
-    if (!fl_owner_alive() && fl_pid_gone(fl_ctl->guard_pid) && !fl_someone_attached(fl_ctl))
+    if (fl_pid_gone(fl_ctl->guard_pid) && !fl_someone_attached(fl_ctl, (int)fl_sys1(SYS_getpid, 0)))
         fl_remove_folder(folder);
 }
 

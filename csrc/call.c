@@ -47,8 +47,9 @@ struct fl_proc *fl_here(int *foreign)
 /* Positions whose process predicate accepts this process, once per rule set. */
 static uint64_t who_mask(const struct fl_set *set, uint32_t generation, const struct fl_proc *proc, int foreign)
 {
-    if (!foreign && fl_self_page.self.who_generation == generation)
-        return fl_self_page.self.who_mask;
+    uint64_t known = __atomic_load_n(&fl_self_page.self.who_mask, __ATOMIC_RELAXED);
+    if (!foreign && (known ^ __atomic_load_n(&fl_self_page.self.who_check, __ATOMIC_RELAXED)) == generation)
+        return known;
     const struct fl_rule *rules = FL_AREA(struct fl_rule, rules_off);
     struct fl_who who = {.label = proc->label, .comm = proc->comm, .lineage = proc->lineage};
     uint64_t mask = 0;
@@ -58,9 +59,8 @@ static uint64_t who_mask(const struct fl_set *set, uint32_t generation, const st
             mask |= 1ull << position;
     }
     if (!foreign) {
-        fl_self_page.self.who_generation = 0;
-        fl_self_page.self.who_mask = mask;
-        fl_self_page.self.who_generation = generation;
+        __atomic_store_n(&fl_self_page.self.who_mask, mask, __ATOMIC_RELAXED);
+        __atomic_store_n(&fl_self_page.self.who_check, mask ^ generation, __ATOMIC_RELAXED);
     }
     return mask;
 }
@@ -159,7 +159,7 @@ static int decide(struct fl_frame *f, uint64_t mask, const uint16_t *slots, stru
 /* The settled mask and a stable copy of the slots it refers to; the set may be replaced meanwhile. */
 static uint64_t wanted(struct fl_frame *f, uint16_t *slots)
 {
-    for (int attempt = 0; attempt < 8; attempt++) {
+    for (;;) {
         uint32_t generation;
         const struct fl_set *set = fl_current_set(&generation);
         uint64_t who = who_mask(set, generation, f->proc, f->foreign);
@@ -171,10 +171,9 @@ static uint64_t wanted(struct fl_frame *f, uint16_t *slots)
             int position = __builtin_ctzll(left);
             slots[position] = set->slot[position];
         }
-        if (fl_likely(__atomic_load_n(&fl_ctl->generation, __ATOMIC_ACQUIRE) == generation))
+        if (fl_still_current(generation))
             return mask;
     }
-    return 0;
 }
 
 /* Books a firing. Effects that do not come back call it themselves. */

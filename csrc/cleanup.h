@@ -4,9 +4,10 @@
 #include "abi.h"
 
 #pragma GCC visibility push(hidden)
+/* Whether a process has ended, also when nobody has collected it yet. Takes a descriptor for a moment. */
 int fl_pid_gone(int pid);
-/* The pid of some process that is attached and alive, 0 if there is none. */
-int fl_someone_attached(const struct fl_ctl *ctl);
+/* The pid of some other process that is attached and alive, 0 if there is none. */
+int fl_someone_attached(const struct fl_ctl *ctl, int except);
 /* Wakes those whom a rule (its slot + 1; 0: any) has stopped. Returns how many there were. */
 int fl_continue_stopped(const struct fl_ctl *ctl, uint32_t rule);
 void fl_remove_folder(const char *folder);

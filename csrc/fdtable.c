@@ -10,6 +10,8 @@
 
 /* In an entry's generation: the path is known, the mask is not. */
 #define STALE 0x80000000u
+/* A thread is writing the entry. */
+#define BUSY STALE
 
 struct fl_fd fl_fds[FL_MAX_FDS];
 static uint64_t inodes[FL_MAX_FDS]; /* of descriptors that some path rule wants */
@@ -65,7 +67,10 @@ static uint32_t ask_kernel(int fd)
 /* Whether the entry was made, and every close since then seen: tracking may have been off in between. */
 static int known(int fd)
 {
-    return (unsigned)fd < FL_MAX_FDS && (fl_fds[fd].generation & ~STALE) >= fl_ctl->track_since && fl_fds[fd].generation;
+    if ((unsigned)fd >= FL_MAX_FDS)
+        return 0;
+    uint32_t generation = __atomic_load_n(&fl_fds[fd].generation, __ATOMIC_ACQUIRE);
+    return (generation & ~STALE) && (generation & ~STALE) >= fl_ctl->track_since;
 }
 
 uint32_t fl_fd_path(int fd, uint32_t *kind)
@@ -81,10 +86,14 @@ uint32_t fl_fd_path(int fd, uint32_t *kind)
     return ask_kernel(fd);
 }
 
+/* Of threads that come at once one writes, and a late one never replaces what was made for a later rule set. */
 static void remember(int fd, uint64_t mask, uint32_t generation, uint32_t path)
 {
     struct fl_fd *entry = &fl_fds[fd];
-    __atomic_store_n(&entry->generation, 0, __ATOMIC_RELEASE);
+    uint32_t before = __atomic_load_n(&entry->generation, __ATOMIC_ACQUIRE);
+    if (before == BUSY || (before & ~STALE) > (generation & ~STALE) ||
+        !__atomic_compare_exchange_n(&entry->generation, &before, BUSY, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return;
     entry->mask = mask;
     entry->path = path;
     __atomic_store_n(&entry->generation, generation, __ATOMIC_RELEASE);
@@ -94,7 +103,7 @@ static void remember(int fd, uint64_t mask, uint32_t generation, uint32_t path)
 uint64_t fl_fd_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who)
 {
     int fd = f->fd, mine = (unsigned)fd < FL_MAX_FDS && !f->foreign;
-    if (mine && fl_fds[fd].generation == generation) {
+    if (mine && __atomic_load_n(&fl_fds[fd].generation, __ATOMIC_ACQUIRE) == generation) {
         f->path = fl_fds[fd].path;
         f->kind = kinds[fd];
         return fl_fds[fd].mask;
@@ -136,6 +145,7 @@ void fl_fd_opened(int fd, uint32_t path, uint32_t generation)
         return;
     inodes[fd] = 0;
     kinds[fd] = 0;
+    fl_fd_closed(fd);
     remember(fd, 0, path ? generation | STALE : 0, path);
 }
 
@@ -155,6 +165,7 @@ void fl_fd_dup(int from, int to)
     }
     inodes[to] = inodes[from];
     kinds[to] = kinds[from];
+    fl_fd_closed(to);
     remember(to, 0, fl_fds[from].generation | STALE, fl_fds[from].path);
 }
 

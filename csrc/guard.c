@@ -39,7 +39,7 @@ void fl_disown(struct fl_ctl *ctl) { pthread_mutex_unlock((pthread_mutex_t *)ctl
 static void outlive_targets(struct fl_ctl *ctl)
 {
     int pid;
-    while ((pid = fl_someone_attached(ctl))) {
+    while ((pid = fl_someone_attached(ctl, 0))) {
         int stopped = fl_continue_stopped(ctl, 0);
         struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
         poll(&end, 1, end.fd < 0 || stopped ? LOOK_AGAIN_MS : 5 * LOOK_AGAIN_MS);

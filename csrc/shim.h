@@ -36,8 +36,8 @@ extern struct fl_fd fl_fds[FL_MAX_FDS];
 struct fl_self {
     struct fl_proc *proc; /* null: fresh after a fork, or not attached */
     int32_t pid;
-    uint32_t who_generation;
     uint64_t who_mask;    /* positions whose process predicate accepts us */
+    uint64_t who_check;   /* who_mask ^ its generation: threads that write both at once cannot leave a pair that fits */
 };
 union fl_self_page { struct fl_self self; char page[4096]; } __attribute__((aligned(4096)));
 extern union fl_self_page fl_self_page;
@@ -136,6 +136,12 @@ static inline const struct fl_set *fl_current_set(uint32_t *generation)
     *generation = __atomic_load_n(&fl_ctl->generation, __ATOMIC_ACQUIRE);
     return &fl_ctl->set[*generation & 1];
 }
+/* Whether what was read of the set since is of one piece: its copy is written anew with the next change but one. */
+static inline int fl_still_current(uint32_t generation)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return fl_likely(__atomic_load_n(&fl_ctl->generation, __ATOMIC_RELAXED) == generation);
+}
 #define FL_AREA(type, member) ((type *)((char *)fl_ctl + fl_ctl->member))
 #define FL_STRINGS FL_AREA(const char, strings_off)
 
@@ -153,8 +159,8 @@ static inline int fl_unwanted(unsigned op, int fd)
         return 0;
     uint32_t generation = __atomic_load_n(&ctl->generation, __ATOMIC_ACQUIRE);
     const struct fl_fd *entry = &fl_fds[fd];
-    return entry->generation == generation && !(entry->mask & ctl->set[generation & 1].interest[op]) &&
-           fl_likely(!fl_thread.spawning);
+    return __atomic_load_n(&entry->generation, __ATOMIC_ACQUIRE) == generation &&
+           !(entry->mask & ctl->set[generation & 1].interest[op]) && fl_still_current(generation) && fl_likely(!fl_thread.spawning);
 }
 
 #pragma GCC visibility pop

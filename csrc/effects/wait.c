@@ -19,11 +19,14 @@ enum interruption { NEVER, RESTARTS, ALWAYS };
 static int rule_lives(const struct fl_rule *rule)
 {
     uint32_t generation;
-    const struct fl_set *set = fl_current_set(&generation);
-    for (uint64_t left = set->live; left; left &= left - 1)
-        if (set->slot[__builtin_ctzll(left)] == rule->id)
-            return 1;
-    return 0;
+    int found;
+    do {
+        const struct fl_set *set = fl_current_set(&generation);
+        found = 0;
+        for (uint64_t left = set->live; left; left &= left - 1)
+            found |= set->slot[__builtin_ctzll(left)] == rule->id;
+    } while (!fl_still_current(generation));
+    return found;
 }
 
 static enum interruption interruption(const struct fl_frame *f)

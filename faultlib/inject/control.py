@@ -161,12 +161,17 @@ class ControlBlock:
             return slots
 
     def remove(self, slots: Sequence[int]) -> None:
-        """Takes rules out. Their counters stay. Raises KeyError for a slot that is not live."""
+        """Takes rules out; whoever hangs in one or was stopped by it goes on. Their counters stay.
+
+        Raises KeyError for a slot that is not live.
+        """
         with self.lock:
             for slot in slots:
                 del self._positions[slot]
                 del self._rules[slot]
             self._publish()
+            for slot in slots:
+                lib.fl_continue_stopped(self.ctl, slot + 1)
 
     def _free_position(self) -> int:
         """Positions are taken in turn, so that the one of a removed rule rests as long as possible."""

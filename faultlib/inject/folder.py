@@ -6,6 +6,7 @@ process that changes its user can still be started. The session's owner removes 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -39,6 +40,7 @@ def base() -> Path:
 
 def create(descriptor: int, uid: int) -> Path:
     """Makes the folder of this process' session. Raises FaultlibError if that cannot be done."""
+    sweep()
     folder = base() / f"faultlib.{os.getpid()}.{descriptor}.{uid:x}"
     if re.search(r"[\s:]", str(folder)):
         raise FaultlibError(f"{folder.parent} cannot hold a session: LD_PRELOAD allows no space or colon; set TMPDIR")
@@ -67,15 +69,46 @@ def parse(path: Path) -> Place | None:
     return Place(path, int(found[1]), int(found[2]), int(found[3], 16))
 
 
-def sessions() -> list[Place]:
-    """The sessions on this machine whose owner lives."""
-    places = (parse(path) for path in base().glob("faultlib.*"))
-    return [place for place in places if place and Path(f"/proc/{place.pid}").exists()]
+def places() -> list[Place]:
+    """The folders of sessions, those whose owner is gone included."""
+    return [place for path in sorted(base().glob("faultlib.*")) if (place := parse(path))]
+
+
+def owner_lives(place: Place) -> bool:
+    """Whether the process that the folder names exists and, as far as we may look, holds a control block there."""
+    try:
+        target = os.readlink(f"/proc/{place.pid}/fd/{place.descriptor}")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return target.startswith("/memfd:faultlib ")
+
+
+def sweep() -> None:
+    """Removes the folders of sessions whose owner, guard and targets were all killed at once.
+
+    A target that is left still needs its link: the loader would complain in each of its children.
+    """
+    stale = [place for place in places() if place.path.stat().st_uid == os.getuid() and not owner_lives(place)]
+    if not stale:
+        return
+    environments = [text for process in Path("/proc").glob("[0-9]*") if (text := _environment(process))]
+    for place in stale:
+        if not any(os.fsencode(place.path.name) in text for text in environments):
+            remove(place.path)
+
+
+def _environment(process: Path) -> bytes:
+    try:
+        return (process / "environ").read_bytes()
+    except OSError:  # ended meanwhile, or another user's
+        return b""
 
 
 def remove(folder: Path) -> None:
-    """Removes the folder and its links; what is gone already is no error."""
-    for path in list(folder.iterdir()) if folder.exists() else []:
-        path.unlink(missing_ok=True)
-    if folder.exists():
+    """Removes the folder and what is in it; what is gone already is no error."""
+    with contextlib.suppress(FileNotFoundError):
+        for path in list(folder.iterdir()):
+            path.unlink(missing_ok=True)
         folder.rmdir()
