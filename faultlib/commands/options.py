@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -46,6 +47,6 @@ def read_rules(texts: Sequence[str], files: Sequence[str]) -> list[Rule]:
         from faultlib.inject import rulefile
 
         for file in files:
-            found += rulefile.load(file)
+            found += rulefile.read_rules(Path(file))
     check_rules(found)
     return found

@@ -37,7 +37,7 @@ class Image:
 
 def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Path:
     """Returns the file that a command name stands for. Raises CommandNotFound, with the nearest name where there is one."""
-    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command  # noqa: PTH118: Path drops a "./"
+    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command  # noqa: PTH118 (Path drops "./")
     found = shutil.which(place, path=path)
     if found is None:
         why = "is not executable" if "/" in command and Path(place).exists() else "was not found"
