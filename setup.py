@@ -19,6 +19,8 @@ SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function
     -fno-strict-aliasing -fno-builtin -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch -Icsrc
     -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack""".split()  # noqa: SIM905
 
+NO_BUILD_PATHS = f"-ffile-prefix-map={Path.cwd()}=."
+
 
 def shim_sources() -> list[str]:
     sources = sorted(str(p) for d in ("csrc", "csrc/effects", "csrc/wrap") for p in Path(d).glob("*.c"))
@@ -47,11 +49,12 @@ class BuildNative(build_ext):
         if ext.name != SHIM:
             if os.environ.get("FAULTLIB_WERROR"):
                 ext.extra_compile_args.append("-Werror")
+            ext.extra_compile_args.append(NO_BUILD_PATHS)
             super().build_extension(ext)
             return
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        flags = [*SHIM_FLAGS, f"-Wl,--version-script={version_script(Path(self.build_temp))}"]
+        flags = [*SHIM_FLAGS, NO_BUILD_PATHS, f"-Wl,--version-script={version_script(Path(self.build_temp))}"]
         if os.environ.get("FAULTLIB_WERROR"):
             flags.append("-Werror")
         flags += shlex.split(os.environ.get("FAULTLIB_SHIM_FLAGS", ""))
