@@ -77,7 +77,7 @@ def places() -> list[Place]:
 def owner_lives(place: Place) -> bool:
     """Whether the process that the folder names exists and, as far as we may look, holds a control block there."""
     try:
-        target = os.readlink(f"/proc/{place.pid}/fd/{place.descriptor}")
+        target = str(Path(f"/proc/{place.pid}/fd/{place.descriptor}").readlink())
     except PermissionError:
         return True
     except OSError:
