@@ -44,24 +44,38 @@ static uint32_t stat_fd(int fd, uint64_t *inode)
     return kind_of(&st);
 }
 
-/* The kernel's name for a descriptor, real path; deleted files lose the kernel's mark. */
-static uint32_t ask_kernel(int fd)
+static void name_link(char *link, int fd)
 {
-    char link[32] = "/proc/self/fd/", text[FL_PATH_MAX], digits[12];
-    int n = 0, at = 14;
+    char digits[12];
+    int n = 0;
     for (unsigned v = (unsigned)fd; v || !n; v /= 10)
         digits[n++] = (char)('0' + v % 10);
     while (n)
-        link[at++] = digits[--n];
-    link[at] = '\0';
-    long got = fl_sys(SYS_readlinkat, AT_FDCWD, link, text, sizeof text - 1);
-    if (got <= 0)
+        *link++ = digits[--n];
+    *link = '\0';
+}
+
+/* The kernel's name for a descriptor, real path; deleted files lose the kernel's mark. In *fits whether `room` sufficed. */
+static __attribute__((noinline)) uint32_t read_link(int fd, size_t room, int *fits)
+{
+    char link[32] = "/proc/self/fd/", text[room];
+    name_link(link + 14, fd);
+    long got = fl_sys(SYS_readlinkat, AT_FDCWD, link, text, room - 1);
+    *fits = got < (long)room - 1;
+    if (got <= 0 || !*fits)
         return 0;
     static const char gone[] = " (deleted)";
     if (got > (long)sizeof gone && !memcmp(text + got - (sizeof gone - 1), gone, sizeof gone - 1))
         got -= sizeof gone - 1;
     text[got] = '\0';
     return fl_intern(text);
+}
+
+static uint32_t ask_kernel(int fd)
+{
+    int fits;
+    uint32_t path = read_link(fd, FL_PATH_USUAL, &fits);
+    return fits ? path : read_link(fd, FL_PATH_MAX, &fits);
 }
 
 /* Whether the entry was made, and every close since then seen: tracking may have been off in between. */

@@ -2,6 +2,7 @@
  * matched against the live rules once per name and rule set. From any context. */
 #include "shim.h"
 #include "sys.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -9,72 +10,81 @@ static uint32_t cwd_id; /* interned; 0: not known */
 
 void fl_cwd_changed(void) { __atomic_store_n(&cwd_id, 0, __ATOMIC_RELEASE); }
 
-static size_t put(char *out, size_t at, const char *part, size_t n)
+static char *put(char *out, const char *part, size_t n)
 {
-    if (at + n + 2 > FL_PATH_MAX)
-        return 0;
-    out[at] = '/';
-    __builtin_memcpy(out + at + 1, part, n);
-    return at + 1 + n;
+    *out++ = '/';
+    __builtin_memcpy(out, part, n);
+    return out + n;
 }
 
-/* Appends the components of `path` to out[0..at), folding `.`, `..` and double slashes. Returns the new length, 0: too long. */
-static size_t fold(char *out, size_t at, const char *path)
+/* Appends the components of `path` to [out, end), folding `.`, `..` and double slashes. Never longer than both and a slash. */
+static void fold(char *out, char *end, const char *path)
 {
     while (*path) {
-        const char *end = path;
-        while (*end && *end != '/')
-            end++;
-        size_t n = (size_t)(end - path);
+        const char *stop = path;
+        while (*stop && *stop != '/')
+            stop++;
+        size_t n = (size_t)(stop - path);
         if (n == 2 && path[0] == '.' && path[1] == '.') {
-            while (at && out[--at] != '/')
+            while (end > out && *--end != '/')
                 ;
         } else if (n && !(n == 1 && path[0] == '.')) {
-            if (!(at = put(out, at, path, n)))
-                return 0;
+            end = put(end, path, n);
         }
-        path = *end ? end + 1 : end;
+        path = *stop ? stop + 1 : stop;
     }
-    return at ? at : put(out, 0, "", 0);
+    if (end == out)
+        *end++ = '/';
+    *end = '\0';
 }
 
-static int current_directory(char *out)
+/* Stacks may be as small as the kernel allows, so a buffer for the longest name is only taken when a shorter one fell short. */
+static __attribute__((noinline)) const char *ask_directory(size_t room)
 {
-    uint32_t id = __atomic_load_n(&cwd_id, __ATOMIC_ACQUIRE);
-    const char *known = fl_path_text(id);
-    if (known) {
-        strcpy(out, known);
-        return 1;
-    }
-    if (fl_sys3(SYS_getcwd, out, FL_PATH_MAX, 0) <= 0 || out[0] != '/')
-        return 0;
-    __atomic_store_n(&cwd_id, fl_intern(out), __ATOMIC_RELEASE);
-    return 1;
+    char text[room];
+    long got = fl_sys3(SYS_getcwd, text, room, 0);
+    if (got == -ERANGE && room < FL_PATH_MAX)
+        return NULL;
+    uint32_t id = got > 0 && text[0] == '/' ? fl_intern(text) : 0;
+    __atomic_store_n(&cwd_id, id, __ATOMIC_RELEASE);
+    return id ? fl_path_text(id) : "";
 }
 
-/* Writes the absolute form of `path` below `dirfd` to out[FL_PATH_MAX]; 0 if it cannot be known. */
-int fl_absolute(int dirfd, const char *path, char *out)
+/* Null or empty: it cannot be known (deleted, or the table of names is full). */
+static const char *current_directory(void)
 {
-    if (!path)
-        return 0;
-    size_t at = 0;
+    const char *known = fl_path_text(__atomic_load_n(&cwd_id, __ATOMIC_ACQUIRE));
+    if (!known && !(known = ask_directory(FL_PATH_USUAL)))
+        known = ask_directory(FL_PATH_MAX);
+    return known;
+}
+
+/* A name as a call was given it: `path`, below `base` if that is not empty. `room` for its absolute form, 0: it has none. */
+struct name { const char *base, *path; size_t room; };
+
+static struct name name_of(int dirfd, const char *path)
+{
+    struct name name = {.base = "", .path = path};
+    if ((uintptr_t)path < 4096 || (uintptr_t)path > -4096ul) /* the kernel will say EFAULT */
+        return name;
     if (path[0] != '/') {
-        if (dirfd == AT_FDCWD) {
-            if (!current_directory(out))
-                return 0;
-        } else {
-            const char *base = fl_path_text(fl_fd_path(dirfd, NULL));
-            if (!base || base[0] != '/')
-                return 0;
-            strcpy(out, base);
-        }
-        at = strlen(out);
-        if (at == 1)
-            at = 0;
+        name.base = dirfd == AT_FDCWD ? current_directory() : fl_path_text(fl_fd_path(dirfd, NULL));
+        if (!name.base || name.base[0] != '/')
+            return name;
     }
-    at = fold(out, at, path);
-    out[at] = '\0';
-    return at != 0;
+    size_t base = strlen(name.base), room = base + strnlen(path, FL_PATH_MAX) + 3;
+    name.room = room < FL_PATH_MAX ? room : 0;
+    return name;
+}
+
+/* Writes the absolute form to out[name->room]. */
+static void make_absolute(const struct name *name, char *out)
+{
+    size_t n = strlen(name->base);
+    if (n == 1)
+        n = 0;
+    __builtin_memcpy(out, name->base, n);
+    fold(out, out + n, name->path);
 }
 
 const char *fl_path_text(uint32_t id)
@@ -158,9 +168,11 @@ static int argument_fd(const struct fl_frame *f, int place) { return place ? (in
 
 static __attribute__((noinline)) uint64_t one_path(struct fl_frame *f, const struct fl_set *set, uint32_t generation)
 {
-    char text[FL_PATH_MAX];
-    if (!fl_absolute(argument_fd(f, f->info->dirfd), (const char *)f->a[f->info->path - 1], text))
+    struct name name = name_of(argument_fd(f, f->info->dirfd), (const char *)f->a[f->info->path - 1]);
+    if (!name.room)
         return fl_path_mask(0, NULL, set, generation);
+    char text[name.room];
+    make_absolute(&name, text);
     f->path = fl_intern(text);
     f->key = fl_hash(text);
     return fl_path_mask(f->path, text, set, generation);
@@ -168,13 +180,18 @@ static __attribute__((noinline)) uint64_t one_path(struct fl_frame *f, const str
 
 static __attribute__((noinline)) uint64_t two_paths(struct fl_frame *f, const struct fl_set *set)
 {
-    char from[FL_PATH_MAX], to[FL_PATH_MAX];
+    struct name old = {.room = 0}, new = name_of(argument_fd(f, f->info->dirfd2), (const char *)f->a[f->info->path2 - 1]);
+    if (f->info->path)
+        old = name_of(argument_fd(f, f->info->dirfd), (const char *)f->a[f->info->path - 1]);
+    char from[old.room + 1], to[new.room + 1];
     struct fl_subject subject = {.fd = -1};
-    if (f->info->path && fl_absolute(argument_fd(f, f->info->dirfd), (const char *)f->a[f->info->path - 1], from)) {
+    if (old.room) {
+        make_absolute(&old, from);
         f->path = fl_intern(from);
         subject.path = from;
     }
-    if (fl_absolute(argument_fd(f, f->info->dirfd2), (const char *)f->a[f->info->path2 - 1], to)) {
+    if (new.room) {
+        make_absolute(&new, to);
         f->path2 = fl_intern(to);
         subject.path2 = to;
         f->key = fl_hash(to);

@@ -14,6 +14,7 @@
 #define fl_likely(x) __builtin_expect(!!(x), 1)
 #define fl_unlikely(x) __builtin_expect(!!(x), 0)
 #define FL_PATH_MAX 4096
+#define FL_PATH_USUAL 256 /* room for most; more is taken from the stack when this falls short */
 #define FL_MAX_FDS 16384
 
 /* The control block. Never null: before the constructor a block whose gate is open (so that early calls come to fl_call,
@@ -96,7 +97,6 @@ uint32_t fl_fd_path(int fd, uint32_t *kind);
 uint32_t fl_fd_kind(int fd);
 
 /* path.c */
-int fl_absolute(int dirfd, const char *path, char *out);
 uint32_t fl_intern(const char *path);
 const char *fl_path_text(uint32_t id);
 uint64_t fl_path_mask(uint32_t id, const char *text, const struct fl_set *set, uint32_t generation);
