@@ -42,6 +42,14 @@ size_t strlen(const char *s)
     return n;
 }
 
+size_t strnlen(const char *s, size_t most)
+{
+    size_t n = 0;
+    while (n < most && s[n])
+        n++;
+    return n;
+}
+
 char *strcpy(char *restrict to, const char *restrict from)
 {
     memcpy(to, from, strlen(from) + 1);
