@@ -46,7 +46,17 @@ static long again_openat(long dir, long path, long flags, long mode)
 {
     return cancellable(SYS_openat, dir, path, flags, mode_if_needed(flags, mode));
 }
+static long again_pread(long fd, long buf, long n, long at) { return cancellable(SYS_pread64, fd, buf, n, at); }
+static long again_pwrite(long fd, long buf, long n, long at) { return cancellable(SYS_pwrite64, fd, buf, n, at); }
+static long again_fsync(long fd) { return cancellable(SYS_fsync, fd, 0, 0, 0); }
+static long again_fdatasync(long fd) { return cancellable(SYS_fdatasync, fd, 0, 0, 0); }
 static long again_execve(long path, long argv, long envp) { return finish(fl_sys3(SYS_execve, path, argv, envp)); }
+static long again_fstat(long fd, long st) { return finish(fl_sys3(SYS_fstat, fd, st, 0)); }
+static long again_mkdir(long path, long mode) { return finish(fl_sys3(SYS_mkdir, path, mode, 0)); }
+static long again_readlink(long path, long buf, long n) { return finish(fl_sys3(SYS_readlink, path, buf, n)); }
+static long again_dup3(long fd, long to, long flags) { return finish(fl_sys3(SYS_dup3, fd, to, flags)); }
+static long again_chdir(long path) { return finish(fl_sys1(SYS_chdir, path)); }
+static long again_fchdir(long fd) { return finish(fl_sys1(SYS_fchdir, fd)); }
 /* The _nocancel twins: the same wrappers, no cancellation. Their callers want errno set and -1. */
 static long plain_write(long fd, long buf, long n) { return finish(fl_sys3(SYS_write, fd, buf, n)); }
 static long plain_read(long fd, long buf, long n) { return finish(fl_sys3(SYS_read, fd, buf, n)); }
@@ -81,7 +91,11 @@ static long enter_openat(long dir, long path, long flags, long mode)
     return fl_call(FL_SYM_fl_plain_openat, FL_OP_OPENAT, (long[6]){dir, path, flags, mode});
 }
 
-extern char fl_w_write[], fl_w_read[], fl_w_close[], fl_w_open64[], fl_w_openat64[], fl_w_execve[];
+extern char fl_w_write[], fl_w_read[], fl_w_close[], fl_w_open64[], fl_w_openat64[], fl_w_execve[], fl_w_pread64[], fl_w_pwrite64[],
+    fl_w_fsync[], fl_w_fdatasync[], fl_w_fstat64[], fl_w_mkdir[], fl_w_readlink[], fl_w_dup3[], fl_w_chdir[], fl_w_fchdir[],
+    fl_w_readdir64[];
+
+#define NO_SYSCALL (-1) /* not one system call: its first instructions are carried out elsewhere, see copy_beginning */
 
 static const struct entry {
     const char *name;
@@ -89,19 +103,41 @@ static const struct entry {
     long number;   /* of its system call */
     void *again;   /* what the wrapper calls in the function's place */
 } entries[] = {
+    /* stdio, opendir, mkstemp, system, popen, posix_spawn */
     {"write", fl_w_write, SYS_write, again_write},
     {"read", fl_w_read, SYS_read, again_read},
     {"close", fl_w_close, SYS_close, again_close},
     {"open64", fl_w_open64, SYS_openat, again_open},
     {"openat64", fl_w_openat64, SYS_openat, again_openat},
     {"execve", fl_w_execve, SYS_execve, again_execve},
+    {"fstat64", fl_w_fstat64, SYS_fstat, again_fstat},
     {"__write_nocancel", enter_write, SYS_write, NULL},
     {"__read_nocancel", enter_read, SYS_read, NULL},
     {"__close_nocancel", enter_close, SYS_close, NULL},
     {"__open64_nocancel", enter_open, SYS_openat, NULL},
     {"__openat64_nocancel", enter_openat, SYS_openat, NULL},
+    /* aio */
+    {"pread64", fl_w_pread64, SYS_pread64, again_pread},
+    {"pwrite64", fl_w_pwrite64, SYS_pwrite64, again_pwrite},
+    {"fsync", fl_w_fsync, SYS_fsync, again_fsync},
+    {"fdatasync", fl_w_fdatasync, SYS_fdatasync, again_fdatasync},
+    /* scandir, glob, ftw, fts; mkdtemp; realpath */
+    {"readdir64", fl_w_readdir64, NO_SYSCALL, NULL},
+    {"mkdir", fl_w_mkdir, SYS_mkdir, again_mkdir},
+    {"readlink", fl_w_readlink, SYS_readlink, again_readlink},
+    /* freopen, ftw, fts: what our tables have to know */
+    {"dup3", fl_w_dup3, SYS_dup3, again_dup3},
+    {"chdir", fl_w_chdir, SYS_chdir, again_chdir},
+    {"fchdir", fl_w_fchdir, SYS_fchdir, again_fchdir},
 };
 #define ENTRIES (sizeof entries / sizeof *entries)
+
+static void write_jump(unsigned char *at, const void *to)
+{
+    static const unsigned char jump[6] = {0xff, 0x25};
+    memcpy(at, jump, 6);
+    memcpy(at + 6, &to, 8);
+}
 
 /* Whether the bytes are the beginning of a function we know: it loads this system call's number, directly or after glibc's
  * test for a single thread, or (the open family) sets up a frame and loads it further down. */
@@ -111,8 +147,13 @@ static int recognised(const unsigned char *p, long number)
     unsigned char load[5] = {0xb8, (unsigned char)number, (unsigned char)(number >> 8), 0, 0};
     if (!memcmp(p, endbr, 4))
         p += 4;
+    static const unsigned char fstat[] = {0x48, 0x89, 0xf2, 0x85, 0xff, 0x78}; /* mov %rsi,%rdx; test %edi,%edi; js: then fstatat */
+    if (number == SYS_fstat)
+        return !memcmp(p, fstat, sizeof fstat);
     if (p[0] == 0x80 && p[1] == 0x3d && p[6] == 0 && p[7] == 0x74) /* cmpb $0, __libc_single_threaded(%rip); je */
         p += 9;
+    else if (p[0] == 0x80 && p[1] == 0x3d && p[6] == 0 && !memcmp(p + 7, "\x49\x89\xca\x74", 4)) /* the same about mov %rcx,%r10 */
+        p += 12;
     else if (p[0] == 0x64 && p[1] == 0x8b && p[8] == 0x85 && p[9] == 0xc0 && p[10] == 0x75) /* mov %fs:0x18,%eax; test; jne */
         p += 12;
     else if (number == SYS_openat) {
@@ -124,6 +165,55 @@ static int recognised(const unsigned char *p, long number)
     if (number == 0 && p[0] == 0x31 && p[1] == 0xc0) /* xor %eax,%eax */
         return p[2] == 0x0f && p[3] == 0x05;
     return !memcmp(p, load, 5) && p[5] == 0x0f && p[6] == 0x05;
+}
+
+/* Bytes of the instruction at `p` if it means the same anywhere: pushes, and moves between registers or of constants. Else 0. */
+static int movable(const unsigned char *p)
+{
+    int rex = (p[0] & 0xf0) == 0x40;
+    const unsigned char *op = p + rex;
+    if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4)) /* endbr64 */
+        return 4;
+    if ((op[0] & 0xf8) == 0x50) /* push */
+        return rex + 1;
+    if ((op[0] & 0xf8) == 0xb8 && !(rex && p[0] & 8)) /* mov $constant,%register */
+        return rex + 5;
+    if ((op[0] == 0x31 || op[0] == 0x33 || op[0] == 0x89 || op[0] == 0x8b) && op[1] >= 0xc0) /* xor, mov: registers only */
+        return rex + 2;
+    if (op[0] == 0x83 && op[1] == 0xec) /* sub $small,%rsp */
+        return rex + 3;
+    if (op[0] == 0x8d && op[1] >> 6 == 1 && (op[1] & 7) != 4) /* lea offset(%register) */
+        return rex + 3;
+    return 0;
+}
+
+/* Puts the beginning of a function, as many whole instructions as the jump will overwrite, into `out`, and a jump to the rest
+ * behind it. Returns the bytes written, 0 if some instruction cannot move. */
+static int copy_beginning(const unsigned char *from, unsigned char *out)
+{
+    int n = 0;
+    while (n < JUMP_BYTES) {
+        int length = movable(from + n);
+        if (!length)
+            return 0;
+        n += length;
+    }
+    if (out) {
+        const unsigned char *rest = from + n;
+        memcpy(out, from, (size_t)n);
+        write_jump(out + n, rest);
+    }
+    return n + JUMP_BYTES;
+}
+
+/* A page for such beginnings, executable in the end; it is never given back. */
+static void *move_beginning(const unsigned char *from)
+{
+    long page = fl_sys6(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if ((unsigned long)page >= -4095ul)
+        return NULL;
+    copy_beginning(from, (unsigned char *)page);
+    return fl_sys3(SYS_mprotect, page, 4096, PROT_READ | PROT_EXEC) < 0 ? NULL : (void *)page;
 }
 
 static void redirect_symbols(void *from, void *again)
@@ -145,7 +235,7 @@ int fl_patch_entries(void)
     uintptr_t low = ~0ul, high = 0;
     for (unsigned i = 0; i < ENTRIES; i++) {
         at[i] = fl_libc_symbol(entries[i].name);
-        if (at[i] && !recognised(at[i], entries[i].number))
+        if (at[i] && !(entries[i].number == NO_SYSCALL ? copy_beginning(at[i], NULL) : recognised(at[i], entries[i].number)))
             at[i] = NULL;
         if (!at[i])
             continue;
@@ -158,13 +248,12 @@ int fl_patch_entries(void)
     if (fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
         return -1; /* SELinux, a hardened kernel: symbols only */
     for (unsigned i = 0; i < ENTRIES; i++) {
-        if (!at[i])
+        void *again = at[i] && entries[i].number == NO_SYSCALL ? move_beginning(at[i]) : entries[i].again;
+        if (!at[i] || (entries[i].number == NO_SYSCALL && !again))
             continue;
-        if (entries[i].again)
-            redirect_symbols(at[i], entries[i].again);
-        static const unsigned char jump[6] = {0xff, 0x25};
-        memcpy(at[i], jump, 6);
-        memcpy(at[i] + 6, &entries[i].to, 8);
+        if (again)
+            redirect_symbols(at[i], again);
+        write_jump(at[i], entries[i].to);
         patched++;
     }
     fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);

@@ -9,7 +9,8 @@
         if (FL_IDLE(READDIR))                                             \
             return FL_REAL(symbol, type *, DIR *)(dir);                   \
         return (type *)FL_CALL(symbol, READDIR, (long)dir, 0, 0, 0, 0, dirfd(dir)); \
-    }
+    }                                                                     \
+    FL_HIDDEN_TWIN(symbol)
 READDIR(readdir, struct dirent)
 READDIR(readdir64, struct dirent64)
 

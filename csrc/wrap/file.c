@@ -101,7 +101,7 @@ FL_EXPORT int ioctl(int fd, unsigned long request, ...)
     va_start(rest, request);
     long argument = va_arg(rest, long);
     va_end(rest);
-    if (request != FICLONE_REQUEST || FL_IDLE(FICLONE))
+    if (request != FICLONE_REQUEST || FL_AT_REST(FICLONE))
         return FL_REAL(ioctl, int, int, unsigned long, ...)(fd, request, argument);
     return (int)FL_CALL(ioctl, FICLONE, fd, (long)request, argument);
 }

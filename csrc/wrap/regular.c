@@ -18,7 +18,7 @@
     FL_EXPORT type symbol(A a);                                                             \
     FL_EXPORT type symbol(A a)                                                              \
     {                                                                                       \
-        if (FL_IDLE(OP) || FL_SHORT_WAY(OP, a))                                             \
+        if (FL_AT_REST(OP) || FL_SHORT_WAY(OP, a))                                          \
             return FL_REAL(symbol, type, A)(a);                                             \
         return (type)FL_CALL(symbol, OP, FL_ARG(a));                                        \
     }                                                                                       \
@@ -27,7 +27,7 @@
     FL_EXPORT type symbol(A a, B b);                                                        \
     FL_EXPORT type symbol(A a, B b)                                                         \
     {                                                                                       \
-        if (FL_IDLE(OP) || FL_SHORT_WAY(OP, a))                                             \
+        if (FL_AT_REST(OP) || FL_SHORT_WAY(OP, a))                                          \
             return FL_REAL(symbol, type, A, B)(a, b);                                       \
         return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b));                             \
     }                                                                                       \
@@ -36,7 +36,7 @@
     FL_EXPORT type symbol(A a, B b, C c);                                                   \
     FL_EXPORT type symbol(A a, B b, C c)                                                    \
     {                                                                                       \
-        if (FL_IDLE(OP) || FL_SHORT_WAY(OP, a))                                             \
+        if (FL_AT_REST(OP) || FL_SHORT_WAY(OP, a))                                          \
             return FL_REAL(symbol, type, A, B, C)(a, b, c);                                 \
         return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b), FL_ARG(c));                  \
     }                                                                                       \
@@ -45,7 +45,7 @@
     FL_EXPORT type symbol(A a, B b, C c, D d);                                              \
     FL_EXPORT type symbol(A a, B b, C c, D d)                                               \
     {                                                                                       \
-        if (FL_IDLE(OP) || FL_SHORT_WAY(OP, a))                                             \
+        if (FL_AT_REST(OP) || FL_SHORT_WAY(OP, a))                                          \
             return FL_REAL(symbol, type, A, B, C, D)(a, b, c, d);                           \
         return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d));       \
     }                                                                                       \
@@ -54,7 +54,7 @@
     FL_EXPORT type symbol(A a, B b, C c, D d, E e);                                         \
     FL_EXPORT type symbol(A a, B b, C c, D d, E e)                                          \
     {                                                                                       \
-        if (FL_IDLE(OP) || FL_SHORT_WAY(OP, a))                                             \
+        if (FL_AT_REST(OP) || FL_SHORT_WAY(OP, a))                                          \
             return FL_REAL(symbol, type, A, B, C, D, E)(a, b, c, d, e);                     \
         return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d), FL_ARG(e)); \
     }                                                                                       \
@@ -63,7 +63,7 @@
     FL_EXPORT type symbol(A a, B b, C c, D d, E e, F f);                                    \
     FL_EXPORT type symbol(A a, B b, C c, D d, E e, F f)                                     \
     {                                                                                       \
-        if (FL_IDLE(OP) || FL_SHORT_WAY(OP, a))                                             \
+        if (FL_AT_REST(OP) || FL_SHORT_WAY(OP, a))                                          \
             return FL_REAL(symbol, type, A, B, C, D, E, F)(a, b, c, d, e, f);               \
         return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d), FL_ARG(e), FL_ARG(f)); \
     }                                                                                       \

@@ -20,16 +20,19 @@ FL_EXPORT int dup3(int fd, int to, int flags)
 {
     return FL_IDLE(DUP) ? FL_REAL(dup3, int, int, int, int)(fd, to, flags) : (int)FL_CALL(dup3, DUP, fd, to, flags);
 }
+FL_HIDDEN_TWIN(dup3)
 
 FL_EXPORT int chdir(const char *path)
 {
     return FL_IDLE(CHDIR) ? FL_REAL(chdir, int, const char *)(path) : (int)FL_CALL(chdir, CHDIR, (long)path);
 }
+FL_HIDDEN_TWIN(chdir)
 
 FL_EXPORT int fchdir(int fd)
 {
     return FL_IDLE(CHDIR) ? FL_REAL(fchdir, int, int)(fd) : (int)FL_CALL(fchdir, CHDIR, fd);
 }
+FL_HIDDEN_TWIN(fchdir)
 
 static int is_lock(int command)
 {

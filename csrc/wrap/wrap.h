@@ -10,9 +10,12 @@
 #define FL_CALL(symbol, OP, ...) fl_call(FL_SYM_##symbol, FL_OP_##OP, (long[6]){__VA_ARGS__})
 #define FL_REAL(symbol, type, ...) ((type(*)(__VA_ARGS__))fl_real[FL_SYM_##symbol])
 
-/* A descriptor operation whose descriptor no rule wants takes the short way out. */
+/* A copy is a read of its source too: it is at rest only when nothing is armed for reads either. */
+#define FL_AT_REST(OP) (FL_IDLE(OP) && (!fl_info_##OP.source || FL_IDLE(COPY_SOURCE)))
+
+/* A descriptor operation whose descriptor no rule wants takes the short way out; with two descriptors, it does not. */
 #define FL_SHORT_WAY(OP, first) \
-    (fl_info_##OP.fd == 1 && (int)FL_FAMILY_OF_##OP != FL_FAM_CLOSE && fl_unwanted(FL_OP_##OP, (int)FL_ARG(first)))
+    (fl_info_##OP.fd == 1 && !fl_info_##OP.source && (int)FL_FAMILY_OF_##OP != FL_FAM_CLOSE && fl_unwanted(FL_OP_##OP, (int)FL_ARG(first)))
 
 #define FL_OP(ID, NAME, FAMILY, RESULT, ...) \
     __attribute__((unused)) static const struct fl_op_info fl_info_##ID = {.name = NAME, ##__VA_ARGS__};

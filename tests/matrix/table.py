@@ -1,0 +1,76 @@
+"""Writes docs/targets.md from the matrix: `python -m tests.matrix.table`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.matrix.model import COLUMNS, Cell, Fails, Program
+from tests.matrix.rows import PROGRAMS
+from tests.matrix.rows.children import WAYS
+from tests.matrix.rows.outside import OUTSIDE
+
+FILE = Path(__file__).parents[2] / "docs" / "targets.md"
+HEAD = """# What faultlib reaches
+
+Generated from `tests/matrix` by `python -m tests.matrix.table`; every cell is a test.
+
+**yes**: one call on one file was made to fail, and the program showed it. **ignored**: the call failed, and the program does not
+look at its result. **–**: the program never makes such a call on its files; a test runs it under strace to make sure. Below the
+table: the rule, the program's reaction, the reasons.
+
+What libc does inside itself is seen as well (streams, `opendir`, `scandir`, `mkstemp`, `system`, aio), on x86-64 with glibc 2.28
+and later; `faultlib doctor` says so where it is not.
+"""
+CHILDREN = """
+## Children
+
+However a child is made, it stays in the session: a write of the child on one file was made to fail, and the child showed it.
+"""
+BEYOND = """
+## What cannot be reached
+
+These cannot load a shim. Launched directly they are refused before anything runs (exit 126, with the reason); as children they
+run on undisturbed, and the summary names each of them.
+"""
+
+
+def mark(cell: Cell) -> str:
+    return "–" if not isinstance(cell, Fails) else "ignored" if cell.ignored else "yes"
+
+
+def text(value: str) -> str:
+    return value.replace("|", "\\|").replace("\n", " ")
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(head)
+    lines = [names, ["---"] * len(names), *([*row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def details(program: Program) -> str:
+    lines = [f"\n### {program.name}\n"]
+    never: dict[str, list[str]] = {}
+    for column in COLUMNS:
+        cell = program.cells[column]
+        if not isinstance(cell, Fails):
+            never.setdefault(cell.why, []).append(column)
+        elif cell.ignored:
+            lines.append(f"- {column}: `{cell.rule}`: {cell.ignored}")
+        else:
+            shown = f"says `{cell.reaction}`" if cell.reaction else "ends with an error status"
+            lines.append(f"- {column}: `{cell.rule}`: {shown}")
+    lines += [f"- no {', '.join(columns)}: {why}" for why, columns in never.items()]
+    return "\n".join(lines) + "\n"
+
+
+def render() -> str:
+    matrix = table(["program", *COLUMNS], ([p.name, *(mark(p.cells[c]) for c in COLUMNS)] for p in PROGRAMS))
+    children = table(["child", "made by"], ([way.name, text(way.how)] for way in WAYS))
+    beyond = table(["program", "launched directly, faultlib says"], ([one.name, text(one.reason)] for one in OUTSIDE))
+    return HEAD + "\n" + matrix + CHILDREN + "\n" + children + BEYOND + "\n" + beyond + "\n## Cell by cell\n" + "".join(map(details, PROGRAMS))
+
+
+if __name__ == "__main__":
+    FILE.write_text(render(), encoding="utf-8")
