@@ -23,11 +23,15 @@
 #define FL_STRING_BYTES 524288
 #define FL_MAX_PATH_COUNTERS 8192
 #define FL_MAX_CLOCKS 64
+#define FL_CLOCKS 3
+#define FL_CLOCK_STEPS 16
 #define FL_GLOBS 4
 
 /* The gate's bit beyond the families: the journal is on. The family `track` stands for the shim's own bookkeeping of
  * descriptors, it is set whenever a rule or the journal wants to know their paths. */
 #define FL_GATE_RECORD_BIT 63
+/* Some clock is faked: reads and waits have to look at their domain. */
+#define FL_GATE_CLOCK_BIT 62
 
 enum fl_effect {
     FL_EFFECT_NONE, FL_EFFECT_ERROR, FL_EFFECT_SHORT, FL_EFFECT_TORN, FL_EFFECT_DELAY, FL_EFFECT_KILL, FL_EFFECT_SIGNAL,
@@ -37,6 +41,7 @@ enum fl_phase { FL_BEFORE, FL_AFTER };
 enum fl_scope { FL_SCOPE_PROCESS, FL_SCOPE_SESSION, FL_SCOPE_THREAD, FL_SCOPE_PATH };
 enum fl_fdkind { FL_KIND_FILE = 1, FL_KIND_DIR = 2, FL_KIND_PIPE = 4, FL_KIND_SOCKET = 8, FL_KIND_TTY = 16, FL_KIND_OTHER = 32 };
 enum fl_proc_by { FL_BY_LABEL, FL_BY_COMM, FL_BY_LINEAGE, FL_BY_ANY };
+enum fl_clock_id { FL_CLOCK_REALTIME, FL_CLOCK_MONOTONIC, FL_CLOCK_BOOTTIME };
 enum fl_clock_verb { FL_CLOCK_OFFSET, FL_CLOCK_RATE, FL_CLOCK_JUMP, FL_CLOCK_FREEZE };
 
 /* Which predicates and windows a rule has (fl_rule.has). Those below FL_HAS_CALL are settled once per descriptor or path
@@ -84,7 +89,7 @@ struct fl_rule {
     int32_t signal;
     int64_t value;              /* return value; bytes of short, torn, corrupt or space; offset or jump in ns */
     uint32_t percent;           /* short, torn: per cent of the size, if not 0; return: 100 is what full success returns */
-    uint32_t clock;             /* clock rules: bits 1 << clockid */
+    uint32_t clock;             /* clock rules: bits 1 << FL_CLOCK_* */
     uint32_t clock_verb;
     uint32_t corrupt_read;      /* unused by the decision */
     uint64_t rate;              /* clock rate times 2^32 */
@@ -152,13 +157,30 @@ struct fl_path { uint32_t hash; uint32_t offset; uint32_t length; uint32_t reser
 
 struct fl_path_counter { uint64_t key; struct fl_counter count; };
 
-/* A clock domain: virtual = virtual_base + (real - real_base) * rate, per clock; a latch: copy[index & 1] is current. */
-struct fl_clock_line { int64_t real_base_ns; int64_t virtual_base_ns; uint64_t rate; };
-struct fl_clock_state { struct fl_clock_line line[2]; uint32_t clocks; uint32_t frozen; };
+/* One stretch of a clock's course: from the real time `from_ns` on, virtual = virtual_ns + (real - from_ns) * rate / 2^32.
+ * At rate 1 that is to add shift_s seconds and shift_ns (0 to 999,999,999) nanoseconds. */
+struct fl_clock_step {
+    int64_t from_ns;
+    int64_t virtual_ns;
+    uint64_t rate;
+    int64_t shift_s;
+    int64_t shift_ns;
+    uint64_t rules;             /* which of the state's `slot` make it what it is */
+};
+struct fl_clock_course { uint64_t count; struct fl_clock_step step[FL_CLOCK_STEPS]; };
+struct fl_clock_state {
+    uint32_t clocks;            /* bits 1 << FL_CLOCK_*: faked; the others are real, whatever the rest says */
+    uint32_t virtual_time;      /* kept for virtual time: not yet used */
+    int64_t jump_base_ns[FL_CLOCKS]; /* jump_ns counts from here */
+    struct fl_clock_course course[FL_CLOCKS];
+    uint16_t slot[FL_LIVE_RULES]; /* the domain's clock rules */
+};
+/* A clock domain. Domain 0 is the session's; a process is bound to the first other one whose rule accepts it. The state is a
+ * latch: copy[index & 1] is current, the writer fills the other one and then moves the index. */
 struct fl_clock {
     uint32_t index;
-    uint32_t in_use;
-    int64_t jump_ns;            /* added by clock rules that fire in a target */
+    uint32_t rule;              /* slot + 1 of the rule whose proc= says who is bound to it; 0: not in use */
+    int64_t jump_ns[FL_CLOCKS]; /* added by clock rules that fire in a target */
     struct fl_clock_state copy[2];
 };
 
@@ -215,6 +237,8 @@ struct fl_ctl {
     uint32_t paths_full;
     uint32_t counters_full;
     uint32_t slot_ticket;
+    uint32_t clock_bindings;    /* changes whenever domains come or go: who binds itself looks again */
+    uint32_t reserved;
     uint64_t rules_off;
     uint64_t tallies_off;
     uint64_t procs_off;

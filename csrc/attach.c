@@ -2,6 +2,7 @@
  * Runs in the constructor, or at the first call if something (a sanitizer's runtime) calls before that. */
 #include "cleanup.h"
 #include "shim.h"
+#include "clock.h"
 #include "sys.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -187,6 +188,12 @@ static void go_live(struct fl_proc *proc)
     proc->identity = fl_hash(proc->lineage);
     proc->uid = (uint32_t)fl_sys1(SYS_getuid, 0);
     read_comm(proc->comm);
+    uint32_t bindings;
+    do { /* the controller may be moving everybody to new domains at this moment */
+        bindings = __atomic_load_n(&fl_ctl->clock_bindings, __ATOMIC_ACQUIRE);
+        proc->clock = fl_clock_domain(proc);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    } while (bindings != __atomic_load_n(&fl_ctl->clock_bindings, __ATOMIC_ACQUIRE));
     proc->started_ns = fl_now_ns() - fl_ctl->t0_ns;
     __atomic_add_fetch(&fl_ctl->attached, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
@@ -206,7 +213,6 @@ struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid)
     append(proc->lineage, text);
     append(proc->label, parent->label);
     proc->launch = parent->launch;
-    proc->clock = parent->clock;
     go_live(proc);
     return proc;
 }

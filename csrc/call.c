@@ -183,6 +183,16 @@ void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice)
     fl_record(&fl_ctl->firings, f, result, choice);
 }
 
+void fl_book_clock(struct fl_frame *f, const struct fl_rule *rule)
+{
+    f->counters.tallies = FL_AREA(struct fl_tally, tallies_off);
+    if (!(f->counters.process = counter_page(f->proc, rule->id)))
+        return;
+    struct fl_counter *own = &f->counters.process[rule->id % FL_LIVE_RULES];
+    struct fl_choice choice = {.rule = rule, .nth = __atomic_add_fetch(&own->matched, 1, __ATOMIC_RELAXED)};
+    fl_book(f, 0, &choice);
+}
+
 static long act(struct fl_frame *f, const struct fl_choice *choice)
 {
     const struct fl_rule *rule = choice->rule;

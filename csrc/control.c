@@ -1,6 +1,7 @@
 /* Layout, publishing and draining of the control block, from the controller. */
 #include "cleanup.h"
 #include "control.h"
+#include "decide.h"
 #include "ops.h"
 #include <limits.h>
 #include <linux/futex.h>
@@ -10,7 +11,7 @@
 #include <unistd.h>
 
 _Static_assert(FL_OPS <= FL_MAX_OPS, "fl_set.interest has no room for every operation");
-_Static_assert((int)FL_FAMILIES <= FL_GATE_RECORD_BIT, "the gate has no bit for every family");
+_Static_assert((int)FL_FAMILIES <= FL_GATE_CLOCK_BIT, "the gate has no bit for every family");
 _Static_assert(sizeof(struct fl_event) == 96, "fl_event has holes");
 
 int fl_op_count(void) { return FL_OPS; }
@@ -73,6 +74,35 @@ void fl_release_waiters(struct fl_ctl *ctl)
     syscall(SYS_futex, &ctl->release, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
+/* Makes a state current; null: every clock of the domain is real again, and jumps count from here. */
+void fl_clock_publish(struct fl_clock *clock, const struct fl_clock_state *state)
+{
+    uint32_t next = __atomic_load_n(&clock->index, __ATOMIC_ACQUIRE) + 1;
+    struct fl_clock_state *copy = &clock->copy[next & 1];
+    if (state) {
+        *copy = *state;
+    } else {
+        memset(copy, 0, sizeof *copy);
+        for (int i = 0; i < FL_CLOCKS; i++)
+            copy->jump_base_ns[i] = __atomic_load_n(&clock->jump_ns[i], __ATOMIC_ACQUIRE);
+    }
+    __atomic_store_n(&clock->index, next, __ATOMIC_RELEASE);
+}
+
+/* Moves every process to the domain that it belongs to by now. Who attaches meanwhile binds itself again: attach.c. */
+void fl_clock_bind(struct fl_ctl *ctl)
+{
+    const struct fl_clock *clocks = (const struct fl_clock *)((char *)ctl + ctl->clocks_off);
+    const struct fl_rule *rules = (const struct fl_rule *)((char *)ctl + ctl->rules_off);
+    struct fl_proc *procs = (struct fl_proc *)((char *)ctl + ctl->procs_off);
+    __atomic_add_fetch(&ctl->clock_bindings, 1, __ATOMIC_SEQ_CST);
+    for (int i = 0; i < FL_MAX_PROCS; i++) {
+        struct fl_who who = {.label = procs[i].label, .comm = procs[i].comm, .lineage = procs[i].lineage};
+        if (__atomic_load_n(&procs[i].state, __ATOMIC_ACQUIRE) != FL_PROC_FREE)
+            procs[i].clock = fl_choose_domain(clocks, rules, (const char *)ctl + ctl->strings_off, &who);
+    }
+}
+
 /* Ends every fault at once: the gate, the rules, the clocks, the waiters, the stopped. Safe after fork, and twice. */
 void fl_disarm(struct fl_ctl *ctl)
 {
@@ -85,12 +115,7 @@ void fl_disarm(struct fl_ctl *ctl)
     __atomic_store_n(&ctl->generation, next, __ATOMIC_SEQ_CST);
     struct fl_clock *clocks = (struct fl_clock *)((char *)ctl + ctl->clocks_off);
     for (int i = 0; i < FL_MAX_CLOCKS; i++)
-        if (__atomic_load_n(&clocks[i].in_use, __ATOMIC_ACQUIRE)) {
-            uint32_t flip = clocks[i].index + 1;
-            memset(&clocks[i].copy[flip & 1], 0, sizeof clocks[i].copy[0]);
-            __atomic_store_n(&clocks[i].jump_ns, 0, __ATOMIC_RELEASE);
-            __atomic_store_n(&clocks[i].index, flip, __ATOMIC_RELEASE);
-        }
+        fl_clock_publish(&clocks[i], NULL);
     fl_release_waiters(ctl);
     fl_continue_stopped(ctl, 0);
 }

@@ -59,6 +59,9 @@ uint64_t fl_mix(uint64_t a, uint64_t b);
 int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_subject *subject);
 int fl_accepts_who(const struct fl_rule *rule, const char *strings, const struct fl_who *who);
 
+/* The clock domain of a process: the first one whose rule accepts it, else the session's. */
+uint32_t fl_choose_domain(const struct fl_clock *clocks, const struct fl_rule *rules, const char *strings, const struct fl_who *who);
+
 /* Books a firing that `fl_consider` decided, once it is certain to be carried out. */
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
 

@@ -39,6 +39,7 @@ struct fl_self {
     int32_t pid;
     uint64_t who_mask;    /* positions whose process predicate accepts us */
     uint64_t who_check;   /* who_mask ^ its generation: threads that write both at once cannot leave a pair that fits */
+    uint64_t clock_seen[FL_CLOCKS]; /* the state of each clock that was last met: clock.c */
 };
 union fl_self_page { struct fl_self self; char page[4096]; } __attribute__((aligned(4096)));
 extern union fl_self_page fl_self_page;
@@ -112,6 +113,8 @@ uint64_t fl_now_ns(void);
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);
 extern const fl_effect_fn fl_effects[FL_EFFECT_COUNT];
 void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice);
+/* Counts and records a clock rule at the first call that meets it. */
+void fl_book_clock(struct fl_frame *f, const struct fl_rule *rule);
 long fl_fail(const struct fl_frame *f, int error);
 /* Waits until `ns` have passed, or for ever, or until the rule is gone. Returns an errno if a signal ended it. */
 int fl_wait(const struct fl_frame *f, const struct fl_choice *choice, uint64_t ns);

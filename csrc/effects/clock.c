@@ -3,7 +3,9 @@
 
 FL_EFFECT(clock)
 {
-    struct fl_clock *clock = &FL_AREA(struct fl_clock, clocks_off)[f->proc->clock];
-    __atomic_add_fetch(&clock->jump_ns, choice->rule->value, __ATOMIC_ACQ_REL);
+    struct fl_clock *clock = &FL_AREA(struct fl_clock, clocks_off)[f->proc->clock % FL_MAX_CLOCKS];
+    for (int which = 0; which < FL_CLOCKS; which++)
+        if (choice->rule->clock >> which & 1)
+            __atomic_add_fetch(&clock->jump_ns[which], choice->rule->value, __ATOMIC_ACQ_REL);
     return fl_invoke(f);
 }

@@ -1,55 +1,80 @@
-/* Clocks and sleeps. From any context. */
+/* Reading the clocks. The plain ways never go through fl_call: libc's function reads the real clock, then its time is turned
+ * into the faked one. From any context. */
+#include "../clock.h"
 #include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
 #include "wrap.h"
+
+#define CLOCK_FAMILY (1ull << FL_FAM_CLOCK)
+#define FL_GATE __atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED)
+
+static __attribute__((noinline)) int decided_gettime(clockid_t clock, struct timespec *now)
+{
+    int result = (int)FL_CALL(clock_gettime, CLOCK_GETTIME, clock, (long)now);
+    if (!result && !FL_CLOCKS_REAL)
+        fl_clock_fake(clock, now);
+    return result;
+}
 
 FL_EXPORT int clock_gettime(clockid_t clock, struct timespec *now)
 {
-    if (FL_IDLE(CLOCK_GETTIME))
+    uint64_t gate = FL_GATE;
+    if (fl_likely(!(gate & (CLOCK_FAMILY | FL_CLOCK_GATE))))
         return FL_REAL(clock_gettime, int, clockid_t, struct timespec *)(clock, now);
-    return (int)FL_CALL(clock_gettime, CLOCK_GETTIME, clock, (long)now);
+    if (fl_unlikely(gate & CLOCK_FAMILY))
+        return decided_gettime(clock, now);
+    int result = FL_REAL(clock_gettime, int, clockid_t, struct timespec *)(clock, now);
+    if (fl_likely(!result))
+        fl_clock_fake(clock, now);
+    return result;
 }
 
-FL_EXPORT int gettimeofday(struct timeval *restrict now, void *restrict zone)
+static struct timespec faked_now(clockid_t clock)
 {
-    if (FL_IDLE(GETTIMEOFDAY))
-        return FL_REAL(gettimeofday, int, struct timeval *, void *)(now, zone);
-    return (int)FL_CALL(gettimeofday, GETTIMEOFDAY, (long)now, (long)zone);
+    struct timespec now = {0, 0};
+    FL_REAL(clock_gettime, int, clockid_t, struct timespec *)(clock, &now);
+    fl_clock_fake(clock, &now);
+    return now;
 }
+
+/* Callers do pass null, whatever the prototype says; apart, so that the compiler does not know better. */
+static __attribute__((noipa)) void fake_timeval(struct timeval *now)
+{
+    if (!now)
+        return;
+    struct timespec faked = faked_now(CLOCK_REALTIME);
+    *now = (struct timeval){.tv_sec = faked.tv_sec, .tv_usec = faked.tv_nsec / 1000};
+}
+
+#define GETTIMEOFDAY(symbol)                                                                  \
+    FL_EXPORT int symbol(struct timeval *restrict now, void *restrict zone);                  \
+    FL_EXPORT int symbol(struct timeval *restrict now, void *restrict zone)                   \
+    {                                                                                         \
+        uint64_t gate = FL_GATE;                                                              \
+        int result = gate & CLOCK_FAMILY ? (int)FL_CALL(symbol, GETTIMEOFDAY, (long)now, (long)zone) \
+                                         : FL_REAL(symbol, int, struct timeval *, void *)(now, zone); \
+        if (fl_unlikely(!FL_CLOCKS_REAL) && !result)                                          \
+            fake_timeval(now);                                                                \
+        return result;                                                                        \
+    }
+GETTIMEOFDAY(gettimeofday)
+GETTIMEOFDAY(__gettimeofday)
 
 FL_EXPORT time_t time(time_t *now)
 {
-    return FL_IDLE(TIME) ? FL_REAL(time, time_t, time_t *)(now) : FL_CALL(time, TIME, (long)now);
+    time_t result = FL_GATE & CLOCK_FAMILY ? FL_CALL(time, TIME, (long)now) : FL_REAL(time, time_t, time_t *)(now);
+    if (fl_unlikely(!FL_CLOCKS_REAL) && result != -1) {
+        result = faked_now(CLOCK_REALTIME_COARSE).tv_sec;
+        if (now)
+            *now = result;
+    }
+    return result;
 }
 
 FL_EXPORT int timespec_get(struct timespec *now, int base)
 {
-    if (FL_IDLE(TIMESPEC_GET))
-        return FL_REAL(timespec_get, int, struct timespec *, int)(now, base);
-    return (int)FL_CALL(timespec_get, TIMESPEC_GET, (long)now, base);
-}
-
-FL_EXPORT int nanosleep(const struct timespec *wanted, struct timespec *left)
-{
-    if (FL_IDLE(NANOSLEEP))
-        return FL_REAL(nanosleep, int, const struct timespec *, struct timespec *)(wanted, left);
-    return (int)FL_CALL(nanosleep, NANOSLEEP, (long)wanted, (long)left);
-}
-
-FL_EXPORT int clock_nanosleep(clockid_t clock, int flags, const struct timespec *wanted, struct timespec *left)
-{
-    if (FL_IDLE(CLOCK_NANOSLEEP))
-        return FL_REAL(clock_nanosleep, int, clockid_t, int, const struct timespec *, struct timespec *)(clock, flags, wanted, left);
-    return (int)FL_CALL(clock_nanosleep, CLOCK_NANOSLEEP, clock, flags, (long)wanted, (long)left);
-}
-
-FL_EXPORT unsigned int sleep(unsigned int seconds)
-{
-    return FL_IDLE(SLEEP) ? FL_REAL(sleep, unsigned int, unsigned int)(seconds) : (unsigned int)FL_CALL(sleep, SLEEP, seconds);
-}
-
-FL_EXPORT int usleep(useconds_t us)
-{
-    return FL_IDLE(USLEEP) ? FL_REAL(usleep, int, useconds_t)(us) : (int)FL_CALL(usleep, USLEEP, us);
+    int result = FL_GATE & CLOCK_FAMILY ? (int)FL_CALL(timespec_get, TIMESPEC_GET, (long)now, base)
+                                        : FL_REAL(timespec_get, int, struct timespec *, int)(now, base);
+    if (fl_unlikely(!FL_CLOCKS_REAL) && result == TIME_UTC)
+        fl_clock_fake(CLOCK_REALTIME, now);
+    return result;
 }

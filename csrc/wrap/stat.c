@@ -1,6 +1,7 @@
 /* The stat family as programs built before glibc 2.33 call it: with a version number first. From any context. */
 #include <fcntl.h>
 #include <sys/stat.h>
+#include "../clock.h"
 #include "../sys.h"
 #include <errno.h>
 #include "wrap.h"
@@ -55,4 +56,5 @@ void fl_wrap_setup(void)
     fl_real[FL_SYM___fxstatat] = fl_real[FL_SYM___fxstatat64] = (fl_fn)plain_fstatat;
     fl_real[FL_SYM__exit] = fl_real[FL_SYM__Exit] = (fl_fn)fl_last_exit;
     fl_real[FL_SYM_fl_nothing] = (fl_fn)nothing;
+    fl_timed_setup();
 }

@@ -68,6 +68,10 @@ FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long
 FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long f)
 {
     int at;
+    long result;
+    if (fl_unlikely(__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) & 1ull << FL_GATE_CLOCK_BIT) &&
+        fl_timed_syscall(number, (long[6]){a, b, c, d, e, f}, &result))
+        return result;
     if (by_wrapper(number))
         return wrapped(number, a, b, c);
     if (!__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) || (at = find(number)) < 0)

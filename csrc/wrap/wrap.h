@@ -17,6 +17,9 @@
 #define FL_SHORT_WAY(OP, first) \
     (fl_info_##OP.fd == 1 && !fl_info_##OP.source && (int)FL_FAMILY_OF_##OP != FL_FAM_CLOSE && fl_unwanted(FL_OP_##OP, (int)FL_ARG(first)))
 
+/* A raw system call that has to do with time, while some clock is faked: true if it was carried out, with syscall()'s result. */
+__attribute__((visibility("hidden"))) int fl_timed_syscall(long number, const long *a, long *result);
+
 #define FL_OP(ID, NAME, FAMILY, RESULT, ...) \
     __attribute__((unused)) static const struct fl_op_info fl_info_##ID = {.name = NAME, ##__VA_ARGS__};
 #include "../ops.def"

@@ -94,11 +94,10 @@ def gate_bits(rule: Rule) -> int:
     families = {op.family for op in operations(rule)}
     if isinstance(rule.effect, effects.Space):
         families.update(GIVES_SPACE_BACK)
-    if isinstance(rule.effect, effects.ClockChange):
-        families.add("sleep")
     if needs_tracking(rule):
         families.add("track")
-    return sum(1 << FAMILY_NUMBERS[family] for family in families)
+    clock = 1 << lib.FL_GATE_CLOCK_BIT if isinstance(rule.effect, effects.ClockChange) else 0
+    return clock | sum(1 << FAMILY_NUMBERS[family] for family in families if happens_at_a_call(rule))
 
 
 def interest(rule: Rule) -> tuple[int, ...]:
@@ -112,6 +111,11 @@ def happens_at_a_call(rule: Rule) -> bool:
         return True
     counted = (rule.when, rule.p, rule.times, rule.after, rule.thread)
     return rule.effect.verb == "jump" and any(value is not None for value in counted)
+
+
+def default_scope(rule: Rule) -> str:
+    """What `when=` and `times=` count without `scope=`. The clock is everybody's: so are its readings."""
+    return "session" if isinstance(rule.effect, effects.ClockChange) else "process"
 
 
 def compile_rule(
@@ -183,7 +187,7 @@ def _predicates(
 
 def _window(rule: Rule, c_rule: CRule, now_ns: int) -> int:
     has = 0
-    c_rule.scope = _SCOPES[rule.scope or "process"]
+    c_rule.scope = _SCOPES[rule.scope or default_scope(rule)]
     c_rule.first, c_rule.last, c_rule.step = 1, U64, 1
     if rule.when is not None:
         has |= lib.FL_HAS_WINDOW

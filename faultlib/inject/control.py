@@ -18,6 +18,7 @@ from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError
 from faultlib.inject import compile as compiler
 from faultlib.inject import effects
+from faultlib.inject.clock import Clocks
 from faultlib.inject.ops import FAMILY_NUMBERS, OPERATIONS
 from faultlib.inject.rules import Rule
 
@@ -71,6 +72,7 @@ class ControlBlock:
         self._next_string = 1
         self._next_slot = 0
         self._next_position = 0
+        self._clocks = Clocks(self)
 
     @classmethod
     def create(cls, seed: int, *, journal: int = JOURNAL_RECORDS, firings: int = FIRING_RECORDS) -> ControlBlock:
@@ -143,6 +145,7 @@ class ControlBlock:
                 raise FaultlibError(f"a session has room for {lib.FL_LIVE_RULES} live rules")
             if self._next_slot + len(rules) > lib.FL_MAX_RULES:
                 raise FaultlibError(f"a session has room for {lib.FL_MAX_RULES} rules in all; start a new session")
+            self._clocks.check({**self._rules, **dict(enumerate(rules, self._next_slot))})
             names = {rule.name: slot for slot, rule in self._rules.items() if rule.name}
             names |= {rule.name: self._next_slot + i for i, rule in enumerate(rules) if rule.name}
             table = self.area("struct fl_rule", "rules_off")
@@ -189,6 +192,7 @@ class ControlBlock:
         ffi.memmove(ffi.addressof(following), bytes(ffi.sizeof("struct fl_set")), ffi.sizeof("struct fl_set"))
         gate = self._record_gate()
         for slot, rule in self._rules.items():
+            gate |= compiler.gate_bits(rule)
             if not compiler.happens_at_a_call(rule):
                 continue
             position = self._positions[slot]
@@ -197,11 +201,11 @@ class ControlBlock:
             following.count += 1
             for op in self._operations(rule):
                 following.interest[op] |= 1 << position
-            gate |= compiler.gate_bits(rule)
         following.gate = gate
         track = 1 << FAMILY_NUMBERS["track"]
         if gate & track and not ctl.gate & track:
             ctl.track_since = ctl.generation + 1
+        self._clocks.follow(self._rules)
         lib.fl_publish(ctl)
 
     @staticmethod

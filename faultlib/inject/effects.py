@@ -8,12 +8,13 @@ from __future__ import annotations
 import signal
 from decimal import Decimal
 
+from faultlib._core import lib
 from faultlib.inject import values
 from faultlib.inject.errnos import name_of
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.values import Part
 
-CLOCK_IDS = {"realtime": 0, "monotonic": 1, "boottime": 7}
+CLOCK_IDS = {name: getattr(lib, f"FL_CLOCK_{name.upper()}") for name in ("realtime", "monotonic", "boottime")}
 CLOCK_VERBS = ("offset", "rate", "jump", "freeze")
 
 

@@ -1,0 +1,219 @@
+/* The courses of the faked clocks and the deadlines on them, see clock.h. From any context. */
+#include "clock.h"
+#include "sys.h"
+#include <errno.h>
+
+/* Waits look again so often: a change of the clock is noticed within that time. Virtual time would begin here: it is the one
+ * place that says how long a wait really lasts. */
+#define SLICE_NS 50000000
+#define STABLE_READS 64
+
+static const clockid_t own_clock[FL_CLOCKS] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME};
+
+int64_t fl_clock_real_ns(clockid_t id)
+{
+    struct timespec now = {0, 0};
+    ((int (*)(clockid_t, struct timespec *))fl_real[FL_SYM_clock_gettime])(id, &now);
+    return now.tv_sec * (int64_t)FL_SECOND_NS + now.tv_nsec;
+}
+
+static struct timespec as_timespec(int64_t ns)
+{
+    int64_t s = ns / FL_SECOND_NS, rest = ns % FL_SECOND_NS;
+    return rest < 0 ? (struct timespec){.tv_sec = s - 1, .tv_nsec = rest + FL_SECOND_NS}
+                    : (struct timespec){.tv_sec = s, .tv_nsec = rest};
+}
+
+static int64_t add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? (b > 0 ? FL_NEVER : INT64_MIN) : sum;
+}
+
+/* Times too far away for nanoseconds never come. */
+static int64_t as_ns(const struct timespec *t)
+{
+    int64_t ns;
+    if (__builtin_mul_overflow(t->tv_sec, (int64_t)FL_SECOND_NS, &ns))
+        return t->tv_sec > 0 ? FL_NEVER : INT64_MIN;
+    return add(ns, t->tv_nsec);
+}
+
+uint32_t fl_clock_domain(const struct fl_proc *proc)
+{
+    struct fl_who who = {.label = proc->label, .comm = proc->comm, .lineage = proc->lineage};
+    return fl_choose_domain(FL_AREA(const struct fl_clock, clocks_off), FL_AREA(const struct fl_rule, rules_off), FL_STRINGS, &who);
+}
+
+/* Null: this process has no session, or none yet. */
+static struct fl_proc *here(void)
+{
+    int foreign;
+    if (fl_unlikely(!fl_real[0]))
+        fl_boot();
+    if (!fl_ctl->magic)
+        return NULL;
+    return fl_self_page.self.proc ? fl_self_page.self.proc : fl_here(&foreign);
+}
+
+static const struct fl_clock_step *step_at(const struct fl_clock_course *course, int64_t real_ns)
+{
+    uint64_t last = course->count ? (course->count - 1) % FL_CLOCK_STEPS : 0;
+    while (last && course->step[last].from_ns > real_ns)
+        last--;
+    return &course->step[last];
+}
+
+static int64_t on_step(const struct fl_clock_step *step, int64_t real_ns)
+{
+    return step->virtual_ns + (int64_t)((__int128)(real_ns - step->from_ns) * (__int128)step->rate >> 32);
+}
+
+/* How long it really takes from `now` until the course reaches `at`; SLICE_NS if that is longer. */
+static int64_t real_wait(const struct fl_clock_course *course, int64_t now, int64_t at)
+{
+    const struct fl_clock_step *step = step_at(course, now), *end = course->step + course->count;
+    for (int64_t from = now; from < now + SLICE_NS && step < end; from = (++step)->from_ns) {
+        int64_t until = step + 1 < end && step[1].from_ns < now + SLICE_NS ? step[1].from_ns : now + SLICE_NS;
+        int64_t value = on_step(step, from);
+        if (value >= at)
+            return from - now;
+        if (step->rate && on_step(step, until) >= at)
+            return from - now + (int64_t)((((unsigned __int128)(at - value) << 32) + step->rate - 1) / step->rate);
+        if (step + 1 == end)
+            break;
+    }
+    return SLICE_NS;
+}
+
+/* What a look at one clock of the domain tells. */
+struct sight { int faked; int64_t value_ns, wait_ns; uint64_t seen, rules; };
+
+static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns, int64_t at_ns, uint16_t *slots)
+{
+    struct sight s = {.faked = 0};
+    uint32_t domain = proc->clock % FL_MAX_CLOCKS;
+    const struct fl_clock *clock = &FL_AREA(const struct fl_clock, clocks_off)[domain];
+    for (int attempt = 0; attempt < STABLE_READS; attempt++) {
+        uint32_t index = __atomic_load_n(&clock->index, __ATOMIC_ACQUIRE);
+        const struct fl_clock_state *state = &clock->copy[index & 1];
+        const struct fl_clock_course *course = &state->course[which];
+        const struct fl_clock_step *step = step_at(course, real_ns);
+        int64_t jump = __atomic_load_n(&clock->jump_ns[which], __ATOMIC_RELAXED) - state->jump_base_ns[which];
+        s = (struct sight){.faked = state->clocks >> which & 1, .value_ns = on_step(step, real_ns) + jump, .rules = step->rules,
+                           .seen = fl_clock_seen(index, domain, (uint64_t)(step - course->step))};
+        if (at_ns && s.faked)
+            s.wait_ns = real_wait(course, real_ns, at_ns == FL_NEVER ? at_ns : add(at_ns, -jump));
+        if (slots)
+            for (uint64_t left = s.rules; left; left &= left - 1)
+                slots[__builtin_ctzll(left)] = state->slot[__builtin_ctzll(left)];
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&clock->index, __ATOMIC_RELAXED) == index)
+            break;
+    }
+    return s;
+}
+
+/* The proof of a clock rule: each process counts and records it once for each state of the clock that it meets. */
+static void book(struct fl_proc *proc, int which, unsigned op, const struct sight *s, const uint16_t *slots)
+{
+    struct fl_self *self = &fl_self_page.self;
+    if (self->proc != proc || __atomic_exchange_n(&self->clock_seen[which], s->seen, __ATOMIC_RELAXED) == s->seen)
+        return;
+    for (uint64_t left = s->rules; left; left &= left - 1) {
+        const struct fl_rule *rule = &FL_AREA(struct fl_rule, rules_off)[slots[__builtin_ctzll(left)] % FL_MAX_RULES];
+        struct fl_frame f = {.op = op, .a = (long[6]){own_clock[which]}, .info = &fl_op_table[op], .proc = proc, .fd = -1};
+        fl_book_clock(&f, rule);
+    }
+}
+
+void fl_clock_turn(clockid_t id, struct timespec *now)
+{
+    int which = fl_clock_which(id);
+    struct fl_proc *proc = which < 0 ? NULL : here();
+    if (!proc)
+        return;
+    /* TAI and MONOTONIC_RAW keep their distance from the clock whose course they follow. */
+    int64_t real_ns = as_ns(now);
+    int64_t apart = id == CLOCK_TAI || id == CLOCK_MONOTONIC_RAW ? real_ns - fl_clock_real_ns(own_clock[which]) : 0;
+    uint16_t slots[FL_LIVE_RULES];
+    struct sight s = look(proc, which, real_ns - apart, 0, slots);
+    if (!s.faked)
+        return;
+    int before = errno;
+    book(proc, which, FL_OP_CLOCK_GETTIME, &s, slots);
+    *now = as_timespec(s.value_ns + apart);
+    errno = before;
+}
+
+static int begin(struct fl_deadline *d, clockid_t id, int64_t ns, int absolute)
+{
+    int which = fl_clock_which(id);
+    struct fl_proc *proc = which < 0 ? NULL : here();
+    if (!proc)
+        return 0;
+    uint16_t slots[FL_LIVE_RULES];
+    int64_t now = fl_clock_real_ns(own_clock[which]);
+    struct sight s = look(proc, which, now, 0, slots);
+    if (!s.faked)
+        return 0;
+    *d = (struct fl_deadline){.id = own_clock[which], .which = which, .saved_errno = errno, .at_ns = ns};
+    book(proc, which, FL_OP_CLOCK_NANOSLEEP, &s, slots);
+    errno = d->saved_errno;
+    if (!absolute)
+        d->at_ns = add(s.value_ns, ns);
+    else if (id == CLOCK_TAI)
+        d->at_ns = add(ns, now - fl_clock_real_ns(CLOCK_TAI));
+    d->left_ns = add(d->at_ns, -s.value_ns);
+    return 1;
+}
+
+int fl_deadline_in(struct fl_deadline *d, clockid_t id, int64_t ns)
+{
+    int which = fl_clock_which(id);
+    return which >= 0 && begin(d, which == FL_CLOCK_BOOTTIME ? CLOCK_BOOTTIME : CLOCK_MONOTONIC, ns, 0);
+}
+
+int fl_deadline_begin(struct fl_deadline *d, clockid_t id, int absolute, const struct timespec *given)
+{
+    if (!given || (uint64_t)given->tv_nsec >= FL_SECOND_NS || given->tv_sec < 0)
+        return 0;
+    return absolute ? begin(d, id, as_ns(given), 1) : fl_deadline_in(d, id, as_ns(given));
+}
+
+/* Real nanoseconds to wait; 0: reached. */
+static int64_t slice_ns(struct fl_deadline *d, int64_t now)
+{
+    if (!d->released) {
+        struct fl_proc *proc = fl_owner_alive() ? here() : NULL;
+        struct sight s = proc ? look(proc, d->which, now, d->at_ns ? d->at_ns : 1, NULL) : (struct sight){.faked = 0};
+        if (s.faked) {
+            d->left_ns = add(d->at_ns, -s.value_ns);
+            return d->left_ns <= 0 ? 0 : s.wait_ns > 0 ? s.wait_ns : 1;
+        }
+        d->released = 1;
+        d->at_ns = add(now, d->left_ns);
+    }
+    d->left_ns = add(d->at_ns, -now);
+    return d->left_ns <= 0 ? 0 : d->left_ns < SLICE_NS ? d->left_ns : SLICE_NS;
+}
+
+int fl_deadline_slice(struct fl_deadline *d, struct timespec *wait)
+{
+    int64_t ns = slice_ns(d, fl_clock_real_ns(d->id));
+    *wait = as_timespec(ns);
+    return ns == 0;
+}
+
+int fl_deadline_slice_until(struct fl_deadline *d, struct timespec *until)
+{
+    int64_t now = fl_clock_real_ns(d->id), ns = slice_ns(d, now);
+    *until = as_timespec(now + ns);
+    return ns == 0;
+}
+
+void fl_deadline_left(struct fl_deadline *d, struct timespec *left)
+{
+    slice_ns(d, fl_clock_real_ns(d->id));
+    *left = as_timespec(d->left_ns > 0 ? d->left_ns : 0);
+}

@@ -1,0 +1,130 @@
+"""No wait is early or hangs by the clock that it runs on: every timed function of libc, under every kind of clock change."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from faultlib import Session
+from tests.inject.clock_targets import DEADLINE_S, LATE_S, Target, Waited, compile_c, read
+
+SLEEPS = {
+    "clock_nanosleep_until", "syscall_clock_nanosleep", "nanosleep", "clock_nanosleep", "usleep", "sleep", "thrd_sleep", "poll",
+    "ppoll", "select", "pselect", "epoll_wait", "epoll_pwait", "epoll_pwait2", "syscall_ppoll", "timerfd_until", "timerfd",
+    "timer_until", "timer", "setitimer",
+}  # fmt: skip
+TRIES = {"semtimedop", "sigtimedwait"}
+CLOCKS = ("realtime", "monotonic")
+WAITS = {"realtime": 19, "monotonic": 26}
+
+
+@pytest.fixture(scope="module")
+def waits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_c("waits.c", tmp_path_factory.mktemp("waits"))
+
+
+def expected(name: str) -> int:
+    """What a wait in waits.c returns when its time has come."""
+    return 0 if name in SLEEPS else errno.EAGAIN if name in TRIES else errno.ETIMEDOUT
+
+
+def check(waited: list[Waited], clock: str, at_least_ms: float) -> None:
+    """All came back, with the right answer, and none before its time."""
+    assert len(waited) == WAITS[clock]
+    assert {w.name: int(w.outcome) for w in waited} == {w.name: expected(w.name) for w in waited}
+    assert [w for w in waited if w.virtual_ms < at_least_ms] == []
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize(
+    ("rules", "ms", "rate"),
+    [
+        (["clock:offset=+1h"], 1000, 1.0),
+        (["clock:offset=-30s"], 1000, 1.0),
+        (["clock:rate=0.5"], 1000, 0.5),
+        (["clock:rate=10"], 20000, 10.0),
+        (["clock:rate=10", "clock:offset=+1d"], 20000, 10.0),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) else None,
+)
+def test_waits_follow_their_clock(waits: Path, clock: str, rules: list[str], ms: int, rate: float) -> None:
+    with Session([f"{rule}:clock={clock}" for rule in rules]) as session:
+        waited = Target(session, [waits, clock, str(ms)]).finish()
+    check(waited, clock, ms)
+    for wait in waited:
+        assert ms / rate * 0.999 <= wait.real_ms <= ms / rate + LATE_S * 1000, wait
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [
+        ("freeze", "thaw"),
+        ("offset=1s", "jump=+1h"),
+        ("rate=0.001", "rate=100000"),
+        ("freeze", "jump=+1h"),
+        ("rate=10", "offset=+1h"),
+    ],
+)
+def test_waits_notice_a_change(waits: Path, clock: str, before: str, then: str) -> None:
+    """They would all last for half an hour or for ever."""
+    with Session([f"clock:offset=1h:clock={clock}", f"clock:{before}:clock={clock}"]) as session:
+        target = Target(session, [waits, clock, "2000" if then == "thaw" else "1800000"])
+        assert target.child.stdout is not None
+        assert not select.select([target.child.stdout], [], [], 0.5)[0], "came back before its time"
+        if then == "thaw":
+            session.remove(1)
+        else:
+            session.add(f"clock:{then}:clock={clock}")
+        check(target.finish(), clock, 2000 if then == "thaw" else 1800000)
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_jump_back_makes_them_wait_longer(waits: Path, clock: str) -> None:
+    """By their own clock each lasts as long as it should; really half a second more."""
+    with Session([f"clock:offset=1h:clock={clock}"]) as session:
+        target = Target(session, [waits, clock, "2000"])
+        time.sleep(0.5)  # until every thread really waits
+        session.add(f"clock:jump=-500ms:clock={clock}")
+        waited = target.finish()
+    check(waited, clock, 2000)
+    assert [w for w in waited if w.real_ms < 2499] == []
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_waits_end_after_the_session(waits: Path, clock: str) -> None:
+    """The clock stood still; without the session it is real again, and what was left of each wait passes."""
+    with Session([f"clock:freeze:clock={clock}"]) as session:
+        target = Target(session, [waits, clock, "1000"])
+        time.sleep(0.3)
+    waited = target.finish()
+    assert len(waited) == WAITS[clock]
+    assert {w.name: int(w.outcome) for w in waited} == {w.name: expected(w.name) for w in waited}
+
+
+def test_waits_end_after_a_killed_controller(waits: Path) -> None:
+    command = [sys.executable, "-m", "faultlib", "run", "-e", "clock:freeze:clock=monotonic", "--", waits, "monotonic", "1000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as controller:
+        assert controller.stdout is not None
+        assert controller.stdout.readline() == "ready\n"
+        os.kill(controller.pid, signal.SIGKILL)
+        fence = time.monotonic() + DEADLINE_S
+        lines = []
+        while time.monotonic() < fence and (line := controller.stdout.readline()):
+            lines.append(line)
+    assert len(read(lines)) == WAITS["monotonic"]
+
+
+def test_waits_on_another_clock_are_left_alone(waits: Path) -> None:
+    """With REALTIME standing still, what waits on MONOTONIC does not notice."""
+    with Session(["clock:freeze"]) as session:
+        waited = Target(session, [waits, "monotonic", "1000"]).finish()
+    check(waited, "monotonic", 1000)
