@@ -1,0 +1,300 @@
+"""What this machine and one program allow: each check says what it found, and what to do where something is in the way.
+
+Nothing of the program is run: its file and its libraries are read, and a tiny program (`true`) is launched in its place, with
+the same libc, to see the shim wake up in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from faultlib.errors import FaultlibError
+from faultlib.inject import folder, target
+from faultlib.inject.control import ProcessView
+from faultlib.inject.session import Session
+from faultlib.inject.target import Image
+
+Verdict = Literal["ok", "note", "problem", "fatal"]
+LEAST_KERNEL = (5, 9)
+STACKS = ((3, 7), (3, 13))
+"""The Pythons whose source lines can be had, both ends inclusive."""
+DEADLINE_S = 20
+_NAMESPACES = {"user": 0x10000000, "mount": 0x00020000, "pid": 0x20000000}
+_SYSCTL = Path("/proc/sys")
+_SELINUX = Path("/sys/fs/selinux/enforce")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `fatal`: nothing can be injected; `problem`: something will not be seen; `note`: good to know."""
+
+    name: str
+    verdict: Verdict
+    finding: str
+    advice: str = ""
+
+
+def examine(command: str | None = None) -> list[Check]:
+    """Checks the machine and, if given, the program that `command` stands for. Raises CommandNotFound."""
+    return [*machine(), *program(target.find(command) if command else _tiny())]
+
+
+def instrumentable(checks: list[Check]) -> bool:
+    """Whether faults can be injected at all."""
+    return all(check.verdict != "fatal" for check in checks)
+
+
+# the machine
+
+
+def machine() -> Iterator[Check]:
+    """The checks that do not depend on the program."""
+    yield kernel(platform.release())
+    yield architecture(platform.machine())
+    yield shim(folder.SHIM)
+    yield session_folder()
+    yield preload(os.environ.get("LD_PRELOAD", ""))
+    yield selinux(_read(_SELINUX))
+    yield yama(_read(_SYSCTL / "kernel/yama/ptrace_scope"))
+    for name in _NAMESPACES:
+        yield namespace(name)
+
+
+def kernel(release: str) -> Check:
+    """The kernel's version is new enough."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if version >= LEAST_KERNEL:
+        return Check("kernel", "ok", f"Linux {release}")
+    return Check("kernel", "fatal", f"Linux {release}", "faultlib needs Linux {}.{} or later".format(*LEAST_KERNEL))
+
+
+def architecture(machine: str) -> Check:
+    """The shim knows this machine."""
+    if machine == "x86_64":
+        return Check("architecture", "ok", machine)
+    if machine == "aarch64":
+        lack = "there is no entry patch: what glibc calls inside itself (stdio, opendir, system) is not seen"
+        return Check("architecture", "problem", f"{machine}; {lack}", "inject into programs that call open and write themselves")
+    return Check("architecture", "fatal", machine, "faultlib knows x86_64 and aarch64")
+
+
+def shim(file: Path) -> Check:
+    """The shim was built, and may be mapped as a program."""
+    if not file.exists():
+        return Check("shim", "fatal", f"{file} is missing", "the package was not built: pip install it again")
+    if os.statvfs(file).f_flag & os.ST_NOEXEC:
+        return Check("shim", "fatal", f"{file} is on a file system mounted noexec", "install faultlib somewhere else")
+    return Check("shim", "ok", str(file))
+
+
+def session_folder() -> Check:
+    """There is a place for the folders of sessions."""
+    base = folder.base()
+    if re.search(r"[\s:]", str(base)):
+        return Check("sessions", "fatal", f"{base}: LD_PRELOAD allows no space or colon", "set TMPDIR to another directory")
+    if not os.access(base, os.W_OK | os.X_OK):
+        return Check("sessions", "fatal", f"{base} is not writable", "mount a tmpfs on /dev/shm, or set TMPDIR")
+    if base != Path("/dev/shm"):
+        advice = "programs of other users may not find the shim there: mount a tmpfs on /dev/shm"
+        return Check("sessions", "note", f"in {base}, /dev/shm is missing or not writable", advice)
+    noexec = ", mounted noexec (no matter: only links lie there)" if os.statvfs(base).f_flag & os.ST_NOEXEC else ""
+    return Check("sessions", "ok", f"in {base}{noexec}")
+
+
+def preload(value: str) -> Check:
+    """Whether something else is loaded first."""
+    if not value:
+        return Check("LD_PRELOAD", "ok", "not set")
+    return Check("LD_PRELOAD", "note", f"{value} is kept and comes first", "calls that it does not pass on are not seen; unset it if in doubt")
+
+
+def selinux(enforce: str | None) -> Check:
+    """Whether SELinux may forbid the entry patch."""
+    if enforce is None:
+        return Check("SELinux", "ok", "not there")
+    if enforce == "0":
+        return Check("SELinux", "ok", "permissive")
+    advice = "if the entry patch is refused below: setsebool selinuxuser_execmod on, or setenforce 0 while testing"
+    return Check("SELinux", "note", "enforcing: it may forbid the entry patch", advice)
+
+
+def yama(scope: str | None) -> Check:
+    """Said because everybody asks."""
+    return Check("ptrace", "ok", f"not used, so ptrace_scope{'' if scope is None else ' = ' + scope} does not matter")
+
+
+def namespace(name: str) -> Check:
+    """Whether a namespace of this kind can be made, in a user namespace of its own where that is needed."""
+    flag = _NAMESPACES[name]
+    if _can_unshare(flag) or _can_unshare(flag | _NAMESPACES["user"]):
+        return Check(f"{name} namespace", "ok", "can be made")
+    advice = "`run` does not need it; allow it by sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone, or as root"
+    return Check(f"{name} namespace", "note", "cannot be made", advice)
+
+
+def _can_unshare(flags: int) -> bool:
+    libc = ctypes.CDLL(None)
+    child = os.fork()
+    if not child:
+        os._exit(libc.unshare(flags) != 0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+# the program
+
+
+def program(file: Path) -> Iterator[Check]:
+    """The checks of one program."""
+    file = behind_env(file)
+    try:
+        image = target.inspect(file)
+    except OSError as error:
+        yield Check("program", "fatal", f"{error.filename}: {error.strerror}", "give a file that can be read")
+        return
+    by = "" if image.path == file else f", run by {image.path}"
+    if image.why_not:
+        yield Check("program", "fatal", f"{file}{by}: {image.why_not}", _instead(image))
+        return
+    yield Check("program", "ok", f"{file}{by}")
+    libraries = loaded_libraries(image)
+    yield libc(image, libraries)
+    yield from attach(image, libraries)
+    yield io_uring(libraries, _read(_SYSCTL / "kernel/io_uring_disabled"))
+    yield python_stacks(image)
+
+
+def behind_env(file: Path) -> Path:
+    """The interpreter that a script's `#!/usr/bin/env NAME` line finds; any other file itself."""
+    try:
+        with file.open("rb") as stream:
+            line = stream.readline(256)
+    except OSError:
+        return file
+    words = re.sub(rb"\s-S\s", b" ", line).removeprefix(b"#!").split() if line.startswith(b"#!") else []
+    if len(words) < 2 or Path(os.fsdecode(words[0])).name != "env":
+        return file
+    found = shutil.which(os.fsdecode(words[1]))
+    return behind_env(Path(found)) if found and Path(found) != file else file
+
+
+def _instead(image: Image) -> str:
+    assert image.why_not
+    if "static" in image.why_not:
+        return "build it dynamically (Go: -linkmode=external or CGO_ENABLED=1 with net or os/user; C: without -static)"
+    if "setuid" in image.why_not or "setgid" in image.why_not:
+        return "run faultlib as its owner, or test a copy without that bit"
+    return "build it for x86_64 or aarch64 against glibc"
+
+
+def loaded_libraries(image: Image) -> dict[str, Path]:
+    """The libraries that the program's own loader would load, by name. Empty for a program without a loader."""
+    if image.interpreter is None:
+        return {}
+    try:
+        done = subprocess.run(
+            [image.interpreter, "--list", image.path], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        )
+    except OSError:
+        return {}
+    return {name: Path(path) for name, path in re.findall(r"^\s*(\S+) => (\S+) \(", done.stdout, re.MULTILINE)}
+
+
+def libc(image: Image, libraries: dict[str, Path]) -> Check:
+    """Which libc the program runs on."""
+    file = libraries.get("libc.so.6")
+    if not file:
+        return Check("libc", "problem", f"{image.interpreter} does not say which libc it loads", "see the program's own loader messages")
+    found = re.search(rb"GNU C Library .*? version (\d+\.\d+)", file.read_bytes())
+    return Check("libc", "ok", f"glibc {found[1].decode() if found else 'of unknown version'}, {file}")
+
+
+def attach(image: Image, libraries: dict[str, Path]) -> Iterator[Check]:
+    """Whether the shim wakes up on that libc, and what it could patch."""
+    try:
+        process = probe(image, libraries)
+    except (FaultlibError, OSError, subprocess.SubprocessError) as error:
+        yield Check("session", "fatal", str(error), "this must work before anything else does")
+        return
+    if process is None:
+        yield Check("session", "fatal", "the shim did not wake up in `true` on this libc", "look at its loader's messages: LD_DEBUG=files")
+        return
+    yield Check("session", "ok", "the shim wakes up and finds its session")
+    yield entry_patch(process)
+
+
+def entry_patch(process: ProcessView) -> Check:
+    """What of glibc's inner entries the shim could redirect."""
+    done, missed = " ".join(process.entries), " ".join(process.entries_missed)
+    if not process.entries_missed:
+        return Check("entry patch", "ok", done)
+    lack = "what glibc calls inside itself (stdio, opendir, system) is not seen"
+    if not process.entries:
+        return Check("entry patch", "problem", f"none; {lack}", "SELinux or a hardened kernel forbids it, or this glibc is not known yet")
+    return Check("entry patch", "problem", f"{done}; not {missed}", f"{lack} where it goes through those; this glibc is not known yet")
+
+
+def probe(image: Image, libraries: dict[str, Path]) -> ProcessView | None:
+    """Launches `true` on the program's libc. Returns its process, None if the shim did not wake up."""
+    tiny = target.inspect(_tiny())
+    command = [str(tiny.path)]
+    if image.interpreter and loaded_libraries(tiny).get("libc.so.6") != libraries.get("libc.so.6"):
+        places = ":".join(sorted({str(path.parent) for path in libraries.values()}))
+        command = [image.interpreter, "--library-path", places, *command]
+    with Session() as session:
+        session.run(command, timeout=DEADLINE_S, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return next(iter(session.processes()), None)
+
+
+def io_uring(libraries: dict[str, Path], disabled: str | None) -> Check:
+    """Whether the program may do its I/O where no rule sees it."""
+    if disabled == "2":
+        return Check("io_uring", "ok", "the kernel has it switched off")
+    if any(name.startswith("liburing") for name in libraries):
+        advice = "what it does through a ring is not seen: switch it off by sysctl kernel.io_uring_disabled=2, or in the program"
+        return Check("io_uring", "problem", "the program is linked with liburing", advice)
+    return Check("io_uring", "ok", "the program is not linked with liburing; `run` says if it makes a ring all the same")
+
+
+def python_stacks(image: Image) -> Check:
+    """Whether source lines of a Python program can be had."""
+    name = image.path.resolve().name
+    if not name.startswith(("python", "pypy")):
+        return Check("Python lines", "ok", "not a Python program")
+    version = python_version(image.path)
+    text = ".".join(map(str, version)) if version else "of unknown version"
+    if version and STACKS[0] <= version <= STACKS[1] and name.startswith("python"):
+        return Check("Python lines", "ok", f"CPython {text}")
+    return Check("Python lines", "note", f"{name} {text}: calls have no source lines", "that is for CPython 3.7 to 3.13; faults work all the same")
+
+
+def python_version(file: Path) -> tuple[int, int] | None:
+    """Asks an interpreter for its version, None if it does not answer."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([file, "-S", "-E", "-c", code], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.fullmatch(r"(\d+)\.(\d+)\s*", done.stdout)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _tiny() -> Path:
+    return Path(shutil.which("true") or sys.executable)
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return None
