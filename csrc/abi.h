@@ -136,7 +136,7 @@ struct fl_proc {
     uint32_t clock;             /* clock domain */
     uint32_t execs;
     uint32_t stopped_by;        /* slot + 1 of the rule that has stopped it */
-    uint32_t reserved;
+    uint32_t entries;           /* glibc's functions that are patched, by their place in csrc/arch */
     uint64_t identity;          /* hash of the lineage */
     uint64_t started_ns;
     char lineage[96];

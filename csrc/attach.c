@@ -233,6 +233,7 @@ void fl_after_fork(void)
         fl_ctl = &no_session;
         return;
     }
+    proc->entries = parent->entries;
     proc->flags |= parent->flags & (FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON);
     forked_from = proc;
     fl_self_page.self.proc = proc;
@@ -299,8 +300,8 @@ static void attach(const char *path)
     forked_from = proc;
     fl_thread.identity = fl_hash("1");
     append(fl_thread.path, "1");
-    int patched = fl_patch_entries();
-    proc->flags |= patched > 0 ? FL_PROC_PATCHED : FL_PROC_PATCH_REFUSED;
+    proc->entries = fl_patch_entries();
+    proc->flags |= proc->entries ? FL_PROC_PATCHED : FL_PROC_PATCH_REFUSED;
     long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", proc->exe, sizeof proc->exe - 1);
     proc->exe[n > 0 ? n : 0] = '\0';
     go_live(proc);

@@ -27,6 +27,7 @@ extern const struct fl_op_info fl_op_table[];
 const char *fl_family_name(int family);
 const char *fl_symbol(int i, int *op);
 int fl_op_count(void);
+const char *fl_entry_name(int i);
 
 struct fl_look {
     uint64_t size; int64_t offset; uint64_t flags; uint64_t now_ns; uint64_t seed; uint64_t identity; uint64_t thread;
@@ -76,5 +77,5 @@ ffi.set_source(
              for name in ("ops.c", "decide.c", "control.c", "guard.c", "cleanup.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
-    depends=[str(p) for p in HERE.rglob("*.h")] + [str(HERE / "ops.def")],
+    depends=[str(p) for p in HERE.rglob("*.h")] + [str(p) for p in HERE.rglob("*.def")],
 )

@@ -31,3 +31,16 @@ const char *fl_symbol(int i, int *op)
     *op = symbols[i].op;
     return symbols[i].name;
 }
+
+static const char *const entries[] = {
+#if defined(__x86_64__)
+#define FL_ENTRY(name, ...) #name,
+#include "arch/x86_64_entries.def"
+#endif
+    NULL
+};
+
+const char *fl_entry_name(int i)
+{
+    return i >= 0 && (size_t)i < sizeof entries / sizeof *entries ? entries[i] : NULL;
+}

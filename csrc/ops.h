@@ -51,5 +51,7 @@ extern const struct fl_op_info fl_op_table[];
 const char *fl_family_name(int family);
 /* Symbol number `i` and its operation; null past the end. */
 const char *fl_symbol(int i, int *op);
+/* The function of glibc behind bit `i` of fl_proc.entries; null past the last. */
+const char *fl_entry_name(int i);
 
 #endif

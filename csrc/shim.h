@@ -131,7 +131,7 @@ void fl_spawn_begin(void);
 void fl_spawn_end(void);
 
 /* arch/: entry patch. Constructor only. Returns how many entries were patched, or minus those refused. */
-int fl_patch_entries(void);
+uint32_t fl_patch_entries(void);
 void *fl_libc_symbol(const char *name);
 
 static inline const struct fl_set *fl_current_set(uint32_t *generation)

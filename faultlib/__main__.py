@@ -9,7 +9,7 @@ import click
 
 from faultlib.errors import FaultlibError
 
-COMMANDS = ("run", "explain", "ops")
+COMMANDS = ("run", "explain", "ops", "doctor")
 
 
 class Commands(click.Group):

@@ -103,40 +103,26 @@ static const struct entry {
     long number;   /* of its system call */
     void *again;   /* what the wrapper calls in the function's place */
 } entries[] = {
-    /* stdio, opendir, mkstemp, system, popen, posix_spawn */
-    {"write", fl_w_write, SYS_write, again_write},
-    {"read", fl_w_read, SYS_read, again_read},
-    {"close", fl_w_close, SYS_close, again_close},
-    {"open64", fl_w_open64, SYS_openat, again_open},
-    {"openat64", fl_w_openat64, SYS_openat, again_openat},
-    {"execve", fl_w_execve, SYS_execve, again_execve},
-    {"fstat64", fl_w_fstat64, SYS_fstat, again_fstat},
-    {"__write_nocancel", enter_write, SYS_write, NULL},
-    {"__read_nocancel", enter_read, SYS_read, NULL},
-    {"__close_nocancel", enter_close, SYS_close, NULL},
-    {"__open64_nocancel", enter_open, SYS_openat, NULL},
-    {"__openat64_nocancel", enter_openat, SYS_openat, NULL},
-    /* aio */
-    {"pread64", fl_w_pread64, SYS_pread64, again_pread},
-    {"pwrite64", fl_w_pwrite64, SYS_pwrite64, again_pwrite},
-    {"fsync", fl_w_fsync, SYS_fsync, again_fsync},
-    {"fdatasync", fl_w_fdatasync, SYS_fdatasync, again_fdatasync},
-    /* scandir, glob, ftw, fts; mkdtemp; realpath */
-    {"readdir64", fl_w_readdir64, NO_SYSCALL, NULL},
-    {"mkdir", fl_w_mkdir, SYS_mkdir, again_mkdir},
-    {"readlink", fl_w_readlink, SYS_readlink, again_readlink},
-    /* freopen, ftw, fts: what our tables have to know */
-    {"dup3", fl_w_dup3, SYS_dup3, again_dup3},
-    {"chdir", fl_w_chdir, SYS_chdir, again_chdir},
-    {"fchdir", fl_w_fchdir, SYS_fchdir, again_fchdir},
+#define FL_ENTRY(name, ...) {#name, __VA_ARGS__},
+#include "x86_64_entries.def"
 };
 #define ENTRIES (sizeof entries / sizeof *entries)
+_Static_assert(ENTRIES <= 32, "fl_proc.entries has no bit for every entry");
 
 static void write_jump(unsigned char *at, const void *to)
 {
     static const unsigned char jump[6] = {0xff, 0x25};
     memcpy(at, jump, 6);
     memcpy(at + 6, &to, 8);
+}
+
+/* Whether a system call follows, at most the arguments' moves later. */
+static int soon_calls(const unsigned char *p)
+{
+    for (int i = 0; i <= 10; i++)
+        if (p[i] == 0x0f && p[i + 1] == 0x05)
+            return 1;
+    return 0;
 }
 
 /* Whether the bytes are the beginning of a function we know: it loads this system call's number, directly or after glibc's
@@ -157,9 +143,9 @@ static int recognised(const unsigned char *p, long number)
     else if (p[0] == 0x64 && p[1] == 0x8b && p[8] == 0x85 && p[9] == 0xc0 && p[10] == 0x75) /* mov %fs:0x18,%eax; test; jne */
         p += 12;
     else if (number == SYS_openat) {
-        for (int i = 0; i < 160; i++)
-            if (!memcmp(p + i, load, 5) && p[i + 5] == 0x0f && p[i + 6] == 0x05)
-                return i >= JUMP_BYTES;
+        for (int i = JUMP_BYTES; i < 160; i++)
+            if (!memcmp(p + i, load, 5))
+                return soon_calls(p + i + 5);
         return 0;
     }
     if (number == 0 && p[0] == 0x31 && p[1] == 0xc0) /* xor %eax,%eax */
@@ -223,10 +209,10 @@ static void redirect_symbols(void *from, void *again)
             fl_real[i] = (fl_fn)again;
 }
 
-int fl_patch_entries(void)
+uint32_t fl_patch_entries(void)
 {
     unsigned char *at[ENTRIES];
-    int patched = 0;
+    uint32_t patched = 0;
     fl_real[FL_SYM_fl_plain_write] = (fl_fn)plain_write;
     fl_real[FL_SYM_fl_plain_read] = (fl_fn)plain_read;
     fl_real[FL_SYM_fl_plain_close] = (fl_fn)plain_close;
@@ -246,7 +232,7 @@ int fl_patch_entries(void)
         return 0;
     low &= ~4095ul;
     if (fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
-        return -1; /* SELinux, a hardened kernel: symbols only */
+        return 0; /* SELinux, a hardened kernel: symbols only */
     for (unsigned i = 0; i < ENTRIES; i++) {
         void *again = at[i] && entries[i].number == NO_SYSCALL ? move_beginning(at[i]) : entries[i].again;
         if (!at[i] || (entries[i].number == NO_SYSCALL && !again))
@@ -254,7 +240,7 @@ int fl_patch_entries(void)
         if (again)
             redirect_symbols(at[i], again);
         write_jump(at[i], entries[i].to);
-        patched++;
+        patched |= 1u << i;
     }
     fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
     return patched;

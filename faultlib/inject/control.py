@@ -38,7 +38,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class ProcessView:
-    """What the block knows of one process that was attached at some time."""
+    """What the block knows of one process that was attached at some time. `entries` are the functions inside glibc whose
+    beginnings lead to the shim, `entries_missed` those that the shim did not recognise."""
 
     slot: int
     pid: int
@@ -48,9 +49,18 @@ class ProcessView:
     comm: str
     exe: str
     uid: int
-    patched: bool
+    entries: tuple[str, ...]
+    entries_missed: tuple[str, ...]
     io_uring: bool
     orphan: bool
+
+
+def _entries(bits: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The functions inside glibc that are patched, and those that are not."""
+    names: list[str] = []
+    while name := lib.fl_entry_name(len(names)):
+        names.append(ffi.string(name).decode())
+    return tuple(n for i, n in enumerate(names) if bits >> i & 1), tuple(n for i, n in enumerate(names) if not bits >> i & 1)
 
 
 _STATES = ("free", "claimed", "live", "exec-pending", "exited")
@@ -255,7 +265,7 @@ class ControlBlock:
 
         return ProcessView(
             slot, proc.pid, _STATES[proc.state], text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
-            proc.uid, bool(proc.flags & lib.FL_PROC_PATCHED), bool(proc.flags & lib.FL_PROC_IO_URING),
+            proc.uid, *_entries(proc.entries), bool(proc.flags & lib.FL_PROC_IO_URING),
             bool(proc.flags & lib.FL_PROC_ORPHAN),
         )  # fmt: skip
 

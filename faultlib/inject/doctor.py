@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -116,7 +116,8 @@ def preload(value: str) -> Check:
     """Whether something else is loaded first."""
     if not value:
         return Check("LD_PRELOAD", "ok", "not set")
-    return Check("LD_PRELOAD", "note", f"{value} is kept and comes first", "calls that it does not pass on are not seen; unset it if in doubt")
+    advice = "calls that it does not pass on are not seen; unset it if in doubt"
+    return Check("LD_PRELOAD", "note", f"{value} is kept and comes first", advice)
 
 
 def selinux(enforce: str | None) -> Check:
@@ -139,7 +140,7 @@ def namespace(name: str) -> Check:
     flag = _NAMESPACES[name]
     if _can_unshare(flag) or _can_unshare(flag | _NAMESPACES["user"]):
         return Check(f"{name} namespace", "ok", "can be made")
-    advice = "`run` does not need it; allow it by sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone, or as root"
+    advice = "`run` does not need it; it takes root, or sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone"
     return Check(f"{name} namespace", "note", "cannot be made", advice)
 
 
@@ -192,8 +193,8 @@ def _instead(image: Image) -> str:
     assert image.why_not
     if "static" in image.why_not:
         return "build it dynamically (Go: -linkmode=external or CGO_ENABLED=1 with net or os/user; C: without -static)"
-    if "setuid" in image.why_not or "setgid" in image.why_not:
-        return "run faultlib as its owner, or test a copy without that bit"
+    if "LD_PRELOAD" in image.why_not:
+        return "run faultlib as its owner or as root, or test a plain copy (cp keeps neither bits nor capabilities)"
     return "build it for x86_64 or aarch64 against glibc"
 
 
@@ -203,7 +204,7 @@ def loaded_libraries(image: Image) -> dict[str, Path]:
         return {}
     try:
         done = subprocess.run(
-            [image.interpreter, "--list", image.path], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+            [image.interpreter, "--list", image.path.absolute()], capture_output=True, text=True, timeout=DEADLINE_S, check=False
         )
     except OSError:
         return {}
@@ -214,7 +215,8 @@ def libc(image: Image, libraries: dict[str, Path]) -> Check:
     """Which libc the program runs on."""
     file = libraries.get("libc.so.6")
     if not file:
-        return Check("libc", "problem", f"{image.interpreter} does not say which libc it loads", "see the program's own loader messages")
+        finding = f"{image.interpreter} does not say which libc it loads"
+        return Check("libc", "problem", finding, f"see what it says: {image.interpreter} --list {image.path}")
     found = re.search(rb"GNU C Library .*? version (\d+\.\d+)", file.read_bytes())
     return Check("libc", "ok", f"glibc {found[1].decode() if found else 'of unknown version'}, {file}")
 
@@ -227,21 +229,25 @@ def attach(image: Image, libraries: dict[str, Path]) -> Iterator[Check]:
         yield Check("session", "fatal", str(error), "this must work before anything else does")
         return
     if process is None:
-        yield Check("session", "fatal", "the shim did not wake up in `true` on this libc", "look at its loader's messages: LD_DEBUG=files")
+        finding = "the shim did not wake up in `true` on this libc"
+        yield Check("session", "fatal", finding, "look at its loader's messages: LD_DEBUG=files faultlib run -- true")
         return
     yield Check("session", "ok", "the shim wakes up and finds its session")
-    yield entry_patch(process)
+    file = libraries.get("libc.so.6")
+    exported = file.read_bytes() if file else b""
+    missed = [name for name in process.entries_missed if not file or b"\0%s\0" % name.encode() in exported]
+    yield entry_patch(process.entries, missed)
 
 
-def entry_patch(process: ProcessView) -> Check:
-    """What of glibc's inner entries the shim could redirect."""
-    done, missed = " ".join(process.entries), " ".join(process.entries_missed)
-    if not process.entries_missed:
-        return Check("entry patch", "ok", done)
-    lack = "what glibc calls inside itself (stdio, opendir, system) is not seen"
-    if not process.entries:
-        return Check("entry patch", "problem", f"none; {lack}", "SELinux or a hardened kernel forbids it, or this glibc is not known yet")
-    return Check("entry patch", "problem", f"{done}; not {missed}", f"{lack} where it goes through those; this glibc is not known yet")
+def entry_patch(done: Sequence[str], missed: Sequence[str]) -> Check:
+    """Which functions of glibc the shim took over at their beginning, for the callers within glibc."""
+    if not missed:
+        return Check("entry patch", "ok", " ".join(done))
+    lack = "what glibc does through the missing ones inside itself (stdio, opendir, system ...) is not seen"
+    if not done:
+        advice = f"{lack}; SELinux or a hardened kernel may forbid it, or this glibc is not known"
+        return Check("entry patch", "problem", "none", advice)
+    return Check("entry patch", "problem", f"{' '.join(done)}; not {' '.join(missed)}", f"{lack}: this glibc is not known yet")
 
 
 def probe(image: Image, libraries: dict[str, Path]) -> ProcessView | None:
@@ -275,7 +281,8 @@ def python_stacks(image: Image) -> Check:
     text = ".".join(map(str, version)) if version else "of unknown version"
     if version and STACKS[0] <= version <= STACKS[1] and name.startswith("python"):
         return Check("Python lines", "ok", f"CPython {text}")
-    return Check("Python lines", "note", f"{name} {text}: calls have no source lines", "that is for CPython 3.7 to 3.13; faults work all the same")
+    advice = "those are for CPython {}.{} to {}.{}; faults work all the same".format(*STACKS[0], *STACKS[1])
+    return Check("Python lines", "note", f"{name} {text}: calls have no source lines", advice)
 
 
 def python_version(file: Path) -> tuple[int, int] | None:

@@ -64,15 +64,17 @@ def inspect(file: Path, depth: int = 0) -> Image:
 
 
 def _reason(file: Path, interpreter: str | None) -> str | None:
-    if interpreter is None:
+    if interpreter is None and not file.resolve().name.startswith("ld-linux"):
         return "it is statically linked: no shim can be loaded into it"
-    if "/ld-linux" not in interpreter:
+    if interpreter is not None and "/ld-linux" not in interpreter:
         return f"it is loaded by {interpreter}, which is not glibc's loader"
     mode = file.stat()
     if mode.st_mode & stat.S_ISUID and mode.st_uid != os.geteuid():
         return "it is setuid: the loader ignores LD_PRELOAD there"
     if mode.st_mode & stat.S_ISGID and mode.st_mode & stat.S_IXGRP and mode.st_gid != os.getegid():
         return "it is setgid: the loader ignores LD_PRELOAD there"
+    if os.geteuid() and "security.capability" in os.listxattr(file):
+        return "it has file capabilities: the loader ignores LD_PRELOAD there"
     return None
 
 

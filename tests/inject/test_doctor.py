@@ -1,0 +1,172 @@
+"""doctor: what it says of this machine, of programs that can and cannot be instrumented, and of machines that are not this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from faultlib.inject import doctor, folder, target
+from faultlib.inject.doctor import Check, Verdict
+from tests.conftest import Run
+
+
+def named(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def compiled(folder: Path, *flags: str, compiler: str = "cc") -> Path:
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    (folder / "tiny.c").write_text("int main(void) { return 0; }\n")
+    subprocess.run([compiler, "-o", folder / "tiny", folder / "tiny.c", *flags], check=True)
+    return folder / "tiny"
+
+
+def test_this_machine_can_be_worked_on(faultlib: Run) -> None:
+    done = faultlib("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "fatal" not in done.stdout
+    assert "the shim wakes up and finds its session" in done.stdout
+
+
+def test_every_entry_that_this_libc_has_is_recognised() -> None:
+    check = named(doctor.examine())["entry patch"]
+    assert check.verdict == "ok", check
+    assert {"write", "open64", "__open64_nocancel", "readdir64", "execve"} <= set(check.finding.split())
+
+
+def test_directories_that_libc_opens_for_itself_are_seen(faultlib: Run, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    done = faultlib("run", "-e", "open:error=EIO:path=d", "--", "ls", "d")
+    assert done.returncode == 2
+    assert "Input/output error" in done.stderr
+
+
+def test_a_python_program(faultlib: Run, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/usr/bin/env python3\n")
+    script.chmod(0o755)
+    found = named(doctor.examine(str(script)))
+    assert Path(found["program"].finding).name.startswith("python")
+    assert named(doctor.examine(sys.executable))["Python lines"].finding == "CPython {}.{}".format(*sys.version_info)
+
+
+def test_json(faultlib: Run) -> None:
+    report = json.loads(faultlib("doctor", "--json", "--", "true").stdout)
+    assert report["instrumentable"] is True
+    assert {"name": "ptrace", "verdict": "ok"}.items() <= next(c for c in report["checks"] if c["name"] == "ptrace").items()
+
+
+def test_a_static_program_is_126(faultlib: Run, tmp_path: Path) -> None:
+    done = faultlib("doctor", "--", str(compiled(tmp_path, "-static")))
+    assert done.returncode == 126
+    assert "statically linked" in done.stdout
+    assert "-> build it dynamically" in done.stdout
+
+
+def test_a_program_on_musl_is_126(faultlib: Run, tmp_path: Path) -> None:
+    done = faultlib("doctor", "--json", "--", str(compiled(tmp_path, compiler="musl-gcc")))
+    assert done.returncode == 126
+    assert "is not glibc's loader" in done.stdout
+
+
+def test_another_users_setuid_program_is_126(faultlib: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compiled(tmp_path)
+    program.chmod(0o4755)
+    assert named(doctor.examine(str(program)))["program"].verdict == "ok"
+    monkeypatch.setattr(target.os, "geteuid", lambda: 12345)
+    assert "setuid" in named(doctor.examine(str(program)))["program"].finding
+
+
+def test_file_capabilities_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compiled(tmp_path)
+    monkeypatch.setattr(target.os, "listxattr", lambda file: ["security.capability"])
+    monkeypatch.setattr(target.os, "geteuid", lambda: 12345)
+    assert "capabilities" in (target.inspect(program).why_not or "")
+    monkeypatch.setattr(target.os, "geteuid", lambda: 0)
+    assert target.inspect(program).why_not is None
+
+
+def test_a_program_with_a_libc_of_its_own_is_probed_on_that(tmp_path: Path) -> None:
+    """A copy of the loader and libc in another place, as programs bring them along."""
+    image = target.inspect(Path(shutil.which("true") or ""))
+    assert image.interpreter
+    for file in (Path(image.interpreter), doctor.loaded_libraries(image)["libc.so.6"]):
+        shutil.copy(file, tmp_path / file.name)
+    loader = tmp_path / Path(image.interpreter).name
+    program = compiled(tmp_path, f"-Wl,--dynamic-linker={loader}", f"-Wl,-rpath,{tmp_path}")
+    found = named(doctor.examine(str(program)))
+    assert str(tmp_path / "libc.so.6") in found["libc"].finding
+    assert found["session"].verdict == found["entry patch"].verdict == "ok"
+
+
+def test_missing_program(faultlib: Run) -> None:
+    assert faultlib("doctor", "--", "no-such-command-here").returncode == 127
+
+
+def test_a_shim_that_does_not_wake_up_is_fatal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiled(tmp_path, "-shared", "-fPIC")
+    monkeypatch.setattr(folder, "SHIM", tmp_path / "tiny")
+    assert named(doctor.examine())["session"].verdict == "fatal"
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict", "word"),
+    [
+        (doctor.kernel("6.1.0-18-amd64"), "ok", "6.1.0"),
+        (doctor.kernel("5.9"), "ok", "5.9"),
+        (doctor.kernel("5.8.18"), "fatal", "5.8.18"),
+        (doctor.kernel("strange"), "fatal", "strange"),
+        (doctor.architecture("x86_64"), "ok", "x86_64"),
+        (doctor.architecture("aarch64"), "problem", "stdio"),
+        (doctor.architecture("riscv64"), "fatal", "riscv64"),
+        (doctor.shim(Path("/missing.so")), "fatal", "missing"),
+        (doctor.preload(""), "ok", "not set"),
+        (doctor.preload("libeatmydata.so"), "note", "libeatmydata.so is kept and comes first"),
+        (doctor.selinux(None), "ok", "not there"),
+        (doctor.selinux("0"), "ok", "permissive"),
+        (doctor.selinux("1"), "note", "enforcing"),
+        (doctor.yama(None), "ok", "not used"),
+        (doctor.yama("3"), "ok", "ptrace_scope = 3"),
+        (doctor.entry_patch(["write"], []), "ok", "write"),
+        (doctor.entry_patch([], ["write"]), "problem", "none"),
+        (doctor.entry_patch(["read"], ["write"]), "problem", "not write"),
+        (doctor.io_uring({"liburing.so.2": Path("/usr/lib/liburing.so.2")}, "0"), "problem", "liburing"),
+        (doctor.io_uring({"liburing.so.2": Path("/usr/lib/liburing.so.2")}, "2"), "ok", "switched off"),
+        (doctor.io_uring({"libc.so.6": Path("/lib/libc.so.6")}, None), "ok", "not linked"),
+    ],
+)
+def test_other_machines(check: Check, verdict: Verdict, word: str) -> None:
+    assert check.verdict == verdict
+    assert word in check.finding
+    assert check.advice or check.verdict == "ok", "whatever is not fine comes with what to do"
+
+
+def test_a_shim_that_may_not_be_executed_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.os, "statvfs", lambda file: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    assert "noexec" in doctor.shim(folder.SHIM).finding
+    assert doctor.shim(folder.SHIM).verdict == "fatal"
+
+
+def test_where_sessions_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spaced = tmp_path / "a b"
+    spaced.mkdir()
+    monkeypatch.setattr(folder, "base", lambda: spaced)
+    assert doctor.session_folder().verdict == "fatal"
+    monkeypatch.setattr(folder, "base", lambda: tmp_path)
+    assert doctor.session_folder().verdict == "note"
+    monkeypatch.setattr(folder, "base", lambda: tmp_path / "missing")
+    assert doctor.session_folder().verdict == "fatal"
+
+
+def test_forbidden_namespaces_are_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_can_unshare", lambda flags: False)
+    assert {doctor.namespace(name).verdict for name in ("user", "mount", "pid")} == {"note"}
+    assert doctor.instrumentable(list(doctor.machine()))
