@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SHIM = "faultlib.libfaultlib_preload"
-CONTROLLER_ONLY = {"control.c", "guard.c"}
+CONTROLLER_ONLY = {"control.c", "guard.c", "spill.c"}
 # The shim has no use for Python's own flags: it is built by the bare compiler, for any target.
 SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter
     -fPIC -shared -fvisibility=hidden -ftls-model=initial-exec -fno-plt

@@ -184,30 +184,49 @@ struct fl_clock {
     struct fl_clock_state copy[2];
 };
 
+/* An interned text: who calls (see fl_actor), or the source lines of a call. */
+struct fl_text { uint64_t hash; uint32_t offset; uint32_t length; };
+
+enum fl_event_state { FL_CALL_DONE, FL_CALL_BEGUN, FL_CALL_CAME_BACK };
+
 /* One record of the journal or of the firings. `sequence` is stored last: 1 + its number. */
 struct fl_event {
     uint64_t sequence;
-    uint64_t time_ns;           /* session time, 0 without times */
+    uint64_t time_ns;           /* session time of its begin, 0 without times */
     int64_t result;             /* negative: -errno */
     uint64_t size;
     int64_t offset;
-    uint32_t path;              /* interned path + 1, 0: none */
+    uint64_t nth;               /* the rule's counter at the firing */
+    uint32_t path;              /* interned path, 0: none */
     uint32_t path2;
+    uint32_t actor;             /* interned text, 0: not known */
+    uint32_t stack;             /* interned text, 0: none */
     uint32_t duration_ns;
-    uint32_t stack;             /* interned stack + 1 */
-    uint16_t process;
+    uint32_t flags;
+    int32_t extra;              /* one more argument: mode, protection, clock, exit status */
+    int32_t fd;
     uint16_t op;
     uint16_t rule;              /* slot + 1 of the rule that fired */
     uint8_t effect;
     uint8_t kind;
-    int32_t fd;
-    uint32_t flags;
-    uint64_t identity;          /* the process' lineage hash: the slot may be reused */
-    uint64_t thread;            /* hash of the thread path */
-    uint64_t nth;               /* the rule's counter at the firing */
+    uint8_t state;              /* FL_CALL_*; exec and exit are written down before they happen */
+    uint8_t reserved;
 };
 
-struct fl_ring { uint64_t head; uint64_t tail; uint64_t lost; uint64_t offset; uint64_t capacity; };
+/* `limit`: writers wait while so many records are unread, if the reader is alive; 0: they overwrite the oldest. */
+struct fl_ring {
+    uint64_t head;
+    uint64_t apart[7];          /* writers' and reader's words on lines of their own */
+    uint64_t tail;
+    uint64_t lost;
+    uint64_t offset;
+    uint64_t capacity;          /* a power of two */
+    uint64_t limit;
+    uint32_t waiting;           /* somebody waits for room */
+    uint32_t drained;           /* futex: counts how often there was room again */
+    uint32_t given_up;          /* the reader did not come in time: nobody waits until it does */
+    uint32_t reserved;
+};
 
 struct fl_ctl {
     uint32_t magic;
@@ -239,6 +258,16 @@ struct fl_ctl {
     uint32_t slot_ticket;
     uint32_t clock_bindings;    /* changes whenever domains come or go: who binds itself looks again */
     uint32_t reserved;
+    uint32_t next_text;
+    uint32_t next_text_byte;
+    uint32_t texts_full;        /* texts that found no room */
+    uint32_t stacks_missed;     /* records that should have had source lines and got none */
+    uint64_t text_capacity;     /* a power of two; there are twice as many buckets */
+    uint64_t text_bytes;
+    uint64_t journal_ops[2];    /* bit set of the operations that the journal wants */
+    uint64_t text_buckets_off;
+    uint64_t texts_off;
+    uint64_t text_bytes_off;
     uint64_t rules_off;
     uint64_t tallies_off;
     uint64_t procs_off;

@@ -58,9 +58,10 @@ int fl_guard_reap(int pid);
 void fl_clock_publish(struct fl_clock *clock, const struct fl_clock_state *state);
 void fl_clock_bind(struct fl_ctl *ctl);
 void fl_disarm(struct fl_ctl *ctl);
-int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings);
-uint64_t fl_layout_size(uint64_t journal, uint64_t firings);
+int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes);
+uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes);
 uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out, uint64_t most);
+int fl_spill(struct fl_ctl *ctl, struct fl_ring *ring, int fd, uint64_t *stop);
 uint64_t fl_load(uint64_t *word);
 void fl_store(uint64_t *word, uint64_t value);
 uint64_t fl_add(uint64_t *word, uint64_t value);
@@ -74,7 +75,7 @@ ffi.set_source(
     "faultlib._core",
     '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n#include "cleanup.h"\n',
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
-             for name in ("ops.c", "decide.c", "control.c", "guard.c", "cleanup.c")],
+             for name in ("ops.c", "decide.c", "control.c", "guard.c", "cleanup.c", "spill.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
     depends=[str(p) for p in HERE.rglob("*.h")] + [str(p) for p in HERE.rglob("*.def")],

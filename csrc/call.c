@@ -85,7 +85,7 @@ static struct fl_counter *counter_page(struct fl_proc *proc, uint32_t rule)
 }
 
 /* fcntl and lockf in the words of flock, so that one predicate fits all three. */
-static uint64_t lock_flags(const struct fl_frame *f)
+uint64_t fl_lock_flags(const struct fl_frame *f)
 {
     long command = f->a[1];
     if (f->op == FL_OP_LOCKF)
@@ -112,7 +112,7 @@ static void look_at(const struct fl_frame *f, uint32_t has, struct fl_look *look
         look->have |= look->offset >= 0 ? FL_LOOK_OFFSET : 0;
     }
     if (info->flags || f->op == FL_OP_LOCKF || f->op == FL_OP_FCNTL) {
-        look->flags = info->flags ? (uint64_t)f->a[info->flags - 1] : lock_flags(f);
+        look->flags = info->flags ? (uint64_t)f->a[info->flags - 1] : fl_lock_flags(f);
         look->have |= FL_LOOK_FLAGS;
     }
     if (has & FL_HAS_TIME)
@@ -266,15 +266,13 @@ long fl_call(unsigned sym, unsigned op, long *a)
     uint64_t mask = wanted(&f, slots);
     int chosen = mask && decide(&f, mask, slots, &choice);
     int source = !chosen && f.info->source && decide_source(&f, &side, &choice);
-    int record = (int64_t)__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) < 0;
-    if (record && (fl_ctl->options & FL_OPT_TIMES))
-        f.started_ns = fl_now_ns();
+    int record = fl_journal_begin(&f);
     early_track(&f);
     long result = fl_unlikely(chosen) ? act(&f, &choice) : fl_unlikely(source) ? act(&side, &choice) : fl_invoke(&f);
     int error = errno;
     keep_track(&f, result);
-    if (record && (result || f.info->result != FL_RESULT_PID)) /* not again in the child */
-        fl_record(&fl_ctl->journal, &f, result, chosen || source ? &choice : NULL);
+    if (record)
+        fl_journal_end(&f, result, chosen || source ? &choice : NULL);
     errno = error;
     return result;
 }

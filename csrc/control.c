@@ -12,7 +12,7 @@
 
 _Static_assert(FL_OPS <= FL_MAX_OPS, "fl_set.interest has no room for every operation");
 _Static_assert((int)FL_FAMILIES <= FL_GATE_CLOCK_BIT, "the gate has no bit for every family");
-_Static_assert(sizeof(struct fl_event) == 96, "fl_event has holes");
+_Static_assert(sizeof(struct fl_event) == 88, "fl_event has holes");
 
 int fl_op_count(void) { return FL_OPS; }
 
@@ -23,7 +23,21 @@ static uint64_t place(uint64_t *at, uint64_t bytes)
     return here;
 }
 
-int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings)
+static uint64_t power_of_two(uint64_t least)
+{
+    uint64_t n = 1;
+    while (n < least)
+        n *= 2;
+    return n;
+}
+
+static void place_ring(struct fl_ring *ring, uint64_t *at, uint64_t records)
+{
+    ring->capacity = power_of_two(records);
+    ring->offset = place(at, sizeof(struct fl_event) * ring->capacity);
+}
+
+int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes)
 {
     uint64_t at = sizeof *ctl;
     ctl->magic = FL_MAGIC;
@@ -39,19 +53,22 @@ int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings)
     ctl->path_counters_off = place(&at, sizeof(struct fl_path_counter) * FL_MAX_PATH_COUNTERS);
     ctl->clocks_off = place(&at, sizeof(struct fl_clock) * FL_MAX_CLOCKS);
     ctl->strings_off = place(&at, FL_STRING_BYTES);
-    ctl->firings.offset = place(&at, sizeof(struct fl_event) * firings);
-    ctl->firings.capacity = firings;
-    ctl->journal.offset = place(&at, sizeof(struct fl_event) * journal);
-    ctl->journal.capacity = journal;
+    ctl->text_bytes = text_bytes;
+    ctl->text_capacity = power_of_two(text_bytes / 128);
+    ctl->text_buckets_off = place(&at, sizeof(uint32_t) * ctl->text_capacity * 2);
+    ctl->texts_off = place(&at, sizeof(struct fl_text) * ctl->text_capacity);
+    ctl->text_bytes_off = place(&at, text_bytes);
+    place_ring(&ctl->firings, &at, firings);
+    place_ring(&ctl->journal, &at, journal);
     ctl->size = (at + 4095) & ~4095ull;
     return 0;
 }
 
-uint64_t fl_layout_size(uint64_t journal, uint64_t firings)
+uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes)
 {
     struct fl_ctl ctl;
     memset(&ctl, 0, sizeof ctl);
-    fl_layout(&ctl, journal, firings);
+    fl_layout(&ctl, journal, firings, text_bytes);
     return ctl.size;
 }
 
@@ -130,7 +147,7 @@ uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out
         tail = head - ring->capacity;
     }
     while (tail < head && n < most) {
-        struct fl_event *e = &events[tail % ring->capacity];
+        struct fl_event *e = &events[tail & (ring->capacity - 1)];
         uint64_t before = __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE);
         if (before < tail + 1)
             break;

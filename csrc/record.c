@@ -1,8 +1,13 @@
-/* Records of calls in a ring of the control block. Writers never wait: the reader sees what it lost. From any context. */
+/* Records of calls in a ring of the control block. The reader sees what it lost. From any context. */
 #include "shim.h"
 #include "sys.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
 #include <time.h>
+
+#define LOOK_AGAIN_NS 20000000u
+#define PATIENCE_NS 5000000000u
 
 uint64_t fl_now_ns(void)
 {
@@ -12,48 +17,163 @@ uint64_t fl_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-struct fl_event *fl_event_begin(struct fl_ring *ring, uint64_t *number)
+static int is_full(const struct fl_ring *ring)
 {
-    *number = __atomic_fetch_add(&ring->head, 1, __ATOMIC_ACQ_REL);
-    struct fl_event *event = (struct fl_event *)((char *)fl_ctl + ring->offset) + *number % ring->capacity;
+    return __atomic_load_n(&ring->head, __ATOMIC_RELAXED) - __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE) >= ring->limit;
+}
+
+/* The ring is full: waits for its reader, but never for one that is gone or asleep. */
+static __attribute__((noinline)) void wait_for_room(struct fl_ring *ring)
+{
+    uint64_t begin = fl_now_ns();
+    struct timespec timeout = {.tv_nsec = LOOK_AGAIN_NS};
+    while (is_full(ring) && fl_owner_alive() && !__atomic_load_n(&ring->given_up, __ATOMIC_RELAXED)) {
+        uint32_t seen = __atomic_load_n(&ring->drained, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&ring->waiting, 1, __ATOMIC_SEQ_CST);
+        if (is_full(ring))
+            fl_sys(SYS_futex, &ring->drained, FUTEX_WAIT, seen, &timeout);
+        if (fl_now_ns() - begin > PATIENCE_NS)
+            __atomic_store_n(&ring->given_up, 1, __ATOMIC_RELAXED);
+    }
+}
+
+/* The record is complete when it comes here, so that it is in the making for a moment only. Returns its number. */
+static uint64_t put(struct fl_ring *ring, const struct fl_event *made)
+{
+    if (ring->limit && fl_unlikely(is_full(ring)))
+        wait_for_room(ring);
+    uint64_t number = __atomic_fetch_add(&ring->head, 1, __ATOMIC_ACQ_REL);
+    struct fl_event *event = (struct fl_event *)((char *)fl_ctl + ring->offset) + (number & (ring->capacity - 1));
     __atomic_store_n(&event->sequence, 0, __ATOMIC_RELEASE);
-    return event;
+    const uint64_t *from = (const uint64_t *)made;
+    uint64_t *to = (uint64_t *)event;
+    for (unsigned i = 1; i < sizeof *event / 8; i++)
+        __atomic_store_n(&to[i], from[i], __ATOMIC_RELAXED);
+    __atomic_store_n(&event->sequence, number + 1, __ATOMIC_RELEASE);
+    return number;
 }
 
 static uint64_t argument(const struct fl_frame *f, int place) { return place ? (uint64_t)f->a[place - 1] : 0; }
 
-/* `result` is as libc gave it: -1 means errno. */
-void fl_record(struct fl_ring *ring, const struct fl_frame *f, long result, const struct fl_choice *choice)
+/* The place of one more argument worth knowing, counted from 1. */
+static const uint8_t extra_place[FL_OPS] = {
+    [FL_OP_OPEN] = 3, [FL_OP_OPENAT] = 4, [FL_OP_CREAT] = 2, [FL_OP_MKDIR] = 2, [FL_OP_MKDIRAT] = 3, [FL_OP_CHMOD] = 2,
+    [FL_OP_FCHMOD] = 2, [FL_OP_FCHMODAT] = 3, [FL_OP_ACCESS] = 2, [FL_OP_FACCESSAT] = 3, [FL_OP_MMAP] = 3,
+    [FL_OP_CLOCK_GETTIME] = 1, [FL_OP_CLOCK_NANOSLEEP] = 1, [FL_OP_SLEEP] = 1, [FL_OP_USLEEP] = 1, [FL_OP_EXIT] = 1,
+    [FL_OP_UNDERSCORE_EXIT] = 1,
+};
+
+/* fcntl and lockf: kind and range of the lock. */
+static void describe_lock(struct fl_event *e, const struct fl_frame *f)
 {
-    uint64_t number, end = ring == &fl_ctl->firings || (fl_ctl->options & FL_OPT_TIMES) ? fl_now_ns() : 0;
-    struct fl_event *e = fl_event_begin(ring, &number);
-    uint64_t begin = f->started_ns ? f->started_ns : end;
-    e->time_ns = begin ? begin - fl_ctl->t0_ns : 0;
-    e->duration_ns = end - begin > 0xffffffffu ? 0xffffffffu : (uint32_t)(end - begin);
-    e->result = result == -1 && f->info->result != FL_RESULT_CODE ? -errno : result;
-    e->size = argument(f, f->info->size ? f->info->size : f->info->iovcnt);
-    e->offset = (int64_t)argument(f, f->info->offset);
-    e->flags = (uint32_t)argument(f, f->info->flags);
-    e->path = f->path;
-    e->path2 = f->path2;
-    e->stack = 0;
-    e->process = f->proc ? (uint16_t)(f->proc - FL_AREA(struct fl_proc, procs_off)) : 0;
-    e->op = (uint16_t)f->op;
-    e->fd = f->fd;
-    e->kind = (uint8_t)f->kind;
-    e->identity = f->proc ? f->proc->identity : 0;
-    e->thread = fl_thread.identity;
-    e->rule = 0;
-    e->effect = 0;
-    e->nth = 0;
-    if (choice) {
-        e->rule = (uint16_t)(choice->rule->id + 1);
-        e->effect = (uint8_t)choice->rule->effect;
-        e->nth = choice->nth;
+    e->flags = (uint32_t)fl_lock_flags(f);
+    if (f->op == FL_OP_LOCKF) {
+        e->size = (uint64_t)f->a[2];
+        return;
+    }
+    const struct flock *lock = (const struct flock *)f->a[2];
+    e->offset = lock->l_start;
+    e->size = (uint64_t)lock->l_len;
+}
+
+static void describe(struct fl_event *e, const struct fl_frame *f)
+{
+    const struct fl_op_info *info = f->info;
+    e->size = argument(f, info->size);
+    e->offset = (int64_t)argument(f, info->offset);
+    e->flags = (uint32_t)argument(f, info->flags);
+    e->extra = (int32_t)argument(f, extra_place[f->op]);
+    if (e->result == -EFAULT)
+        return; /* what the arguments point to must not be looked at */
+    if (info->iov)
+        e->size = fl_call_size(f);
+    if (f->op == FL_OP_FCNTL || f->op == FL_OP_LOCKF)
+        describe_lock(e, f);
+}
+
+static void describe_rule(struct fl_event *e, const struct fl_choice *choice)
+{
+    e->rule = (uint16_t)(choice->rule->id + 1);
+    e->effect = (uint8_t)choice->rule->effect;
+    e->nth = choice->nth;
+}
+
+static int64_t outcome(const struct fl_frame *f, long result)
+{
+    switch (f->info->result) {
+    case FL_RESULT_CODE: return -result;
+    case FL_RESULT_OBJECT: return result != 0;
+    case FL_RESULT_NONE: return result;
+    default: return result == -1 ? -errno : result;
+    }
+}
+
+/* `result` is as libc gave it: -1 means errno. */
+void fl_record(struct fl_ring *ring, struct fl_frame *f, long result, const struct fl_choice *choice)
+{
+    struct fl_event e = {.result = outcome(f, result), .path = f->path, .path2 = f->path2, .op = (uint16_t)f->op, .fd = f->fd,
+                         .kind = (uint8_t)f->kind, .state = f->state};
+    int firing = ring == &fl_ctl->firings;
+    if (firing || (fl_ctl->options & FL_OPT_TIMES)) {
+        uint64_t end = fl_now_ns(), begin = f->started_ns ? f->started_ns : end;
+        e.time_ns = begin - fl_ctl->t0_ns;
+        e.duration_ns = end - begin > 0xffffffffu ? 0xffffffffu : (uint32_t)(end - begin);
+    }
+    describe(&e, f);
+    if (choice)
+        describe_rule(&e, choice);
+    if (f->proc)
+        e.actor = fl_actor(f->proc, f->foreign);
+    e.stack = fl_stack(f);
+    uint64_t number = put(ring, &e);
+    if (firing) {
         struct fl_tally *tally = &FL_AREA(struct fl_tally, tallies_off)[choice->rule->id];
         uint32_t none = 0;
-        if (ring == &fl_ctl->firings)
-            __atomic_compare_exchange_n(&tally->first_event, &none, (uint32_t)number + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+        __atomic_compare_exchange_n(&tally->first_event, &none, (uint32_t)number + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     }
-    __atomic_store_n(&e->sequence, number + 1, __ATOMIC_RELEASE);
+}
+
+static int wanted(unsigned op)
+{
+    return (int64_t)__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) < 0 &&
+           (__atomic_load_n(&fl_ctl->journal_ops[op >> 6], __ATOMIC_RELAXED) >> (op & 63) & 1);
+}
+
+static int makes_a_child(unsigned op) { return op == FL_OP_FORK || op == FL_OP_VFORK || op == FL_OP_CLONE; }
+
+/* Before a call: whether the journal wants it. One that does not come back is written down here. */
+int fl_journal_begin(struct fl_frame *f)
+{
+    if (!wanted(f->op))
+        return 0;
+    if (fl_ctl->options & FL_OPT_TIMES)
+        f->started_ns = fl_now_ns();
+    if (f->info->family != FL_FAM_EXIT)
+        return 1;
+    f->state = FL_CALL_BEGUN;
+    fl_record(&fl_ctl->journal, f, 0, NULL);
+    return 0;
+}
+
+/* After a call. An exec comes here just before it is carried out; the child of a fork leaves the record to its parent. */
+void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *choice)
+{
+    if (!result && makes_a_child(f->op))
+        return;
+    if (!result && f->info->result == FL_RESULT_EXEC)
+        f->state = FL_CALL_BEGUN;
+    fl_record(&fl_ctl->journal, f, result, choice);
+}
+
+/* What became of a call that is carried out by its wrapper: the child of a vfork, an exec that came back (-1 and errno). */
+void fl_journal_late(unsigned op, uint8_t state, long result)
+{
+    if (!wanted(op))
+        return;
+    int error = errno;
+    long none[6] = {0};
+    struct fl_frame f = {.op = op, .a = none, .info = &fl_op_table[op], .fd = -1, .state = state};
+    if ((f.proc = fl_here(&f.foreign)))
+        fl_record(&fl_ctl->journal, &f, result, NULL);
+    errno = error;
 }

@@ -52,6 +52,7 @@ struct fl_thread {
     int32_t child_pid;
     struct fl_proc *child;
     char path[48];
+    uint32_t actor;       /* interned: who this is, 0: not yet asked */
     struct fl_thread_counter counters[FL_LIVE_RULES];
 };
 extern __thread struct fl_thread fl_thread;
@@ -70,12 +71,16 @@ struct fl_frame {
     int injected;                    /* the effect changed something */
     struct fl_counters counters;
     uint64_t started_ns;
+    uint32_t stack;                  /* interned source lines, once `stacked` */
+    uint8_t stacked;
+    uint8_t state;                   /* FL_CALL_*, for its record */
 };
 
 /* call.c */
 long fl_call(unsigned sym, unsigned op, long *a);
 long fl_invoke(struct fl_frame *f);
 struct fl_proc *fl_here(int *foreign);
+uint64_t fl_lock_flags(const struct fl_frame *f);
 
 /* attach.c: constructor only, except fl_after_fork (forked child) and fl_owner_alive */
 void fl_boot(void);
@@ -105,9 +110,18 @@ uint64_t fl_paths_mask(struct fl_frame *f, const struct fl_set *set, uint32_t ge
 void fl_cwd_changed(void);
 
 /* record.c */
-struct fl_event *fl_event_begin(struct fl_ring *ring, uint64_t *number);
-void fl_record(struct fl_ring *ring, const struct fl_frame *f, long result, const struct fl_choice *choice);
+void fl_record(struct fl_ring *ring, struct fl_frame *f, long result, const struct fl_choice *choice);
+int fl_journal_begin(struct fl_frame *f);
+void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *choice);
+void fl_journal_late(unsigned op, uint8_t state, long result);
 uint64_t fl_now_ns(void);
+
+/* text.c */
+uint32_t fl_text(const char *text, uint32_t n);
+uint32_t fl_actor(const struct fl_proc *proc, int foreign);
+
+/* stack.c: the source lines from which a call is made, as an interned text; 0: none */
+uint32_t fl_stack(struct fl_frame *f);
 
 /* effects/: carry out one decision; the result as libc would give it */
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);

@@ -185,7 +185,7 @@ static int exec_with(exec_fn call, const char *path, char *const argv[], char *c
 }
 
 /* `file` is what to look at to learn the loader; null when it is not a plain path. */
-static int exec(exec_fn call, const char *file, const char *path, char *const argv[], char *const envp[], long extra, long extra2)
+static int carry_out(exec_fn call, const char *file, const char *path, char *const argv[], char *const envp[], long extra, long extra2)
 {
     struct fl_proc *proc = fl_ctl->magic ? executing() : NULL;
     if (!proc)
@@ -198,6 +198,14 @@ static int exec(exec_fn call, const char *file, const char *path, char *const ar
     int result = call(path, argv, envp, extra, extra2), error = errno;
     __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
     errno = error;
+    return result;
+}
+
+static int exec(unsigned op, exec_fn call, const char *file, const char *path, char *const argv[], char *const envp[], long extra,
+                long extra2)
+{
+    int result = carry_out(call, file, path, argv, envp, extra, extra2);
+    fl_journal_late(op, FL_CALL_CAME_BACK, result);
     return result;
 }
 
@@ -226,7 +234,7 @@ static int call_fexecve(const char *path, char *const argv[], char *const envp[]
 
 FL_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-    return REFUSED(EXECVE, (long)path) ? -1 : exec(call_execve, path, path, argv, envp, 0, 0);
+    return REFUSED(EXECVE, (long)path) ? -1 : exec(FL_OP_EXECVE, call_execve, path, path, argv, envp, 0, 0);
 }
 FL_HIDDEN_TWIN(execve)
 
@@ -237,7 +245,7 @@ static int search(const char *file, char *const argv[], char *const envp[])
 {
     if (fl_self_page.self.proc && (fl_self_page.self.proc->flags & FL_PROC_PATCHED))
         return call_execvpe(file, argv, envp, 0, 0);
-    return REFUSED(EXECVE, (long)file) ? -1 : exec(call_execvpe, NULL, file, argv, envp, 0, 0);
+    return REFUSED(EXECVE, (long)file) ? -1 : exec(FL_OP_EXECVE, call_execvpe, NULL, file, argv, envp, 0, 0);
 }
 
 FL_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[]) { return search(file, argv, envp); }
@@ -247,12 +255,12 @@ FL_EXPORT int execveat(int dir, const char *path, char *const argv[], char *cons
 {
     if (REFUSED(EXECVEAT, dir, (long)path, 0, 0, flags))
         return -1;
-    return exec(call_execveat, dir == AT_FDCWD || path[0] == '/' ? path : NULL, path, argv, envp, dir, flags);
+    return exec(FL_OP_EXECVEAT, call_execveat, dir == AT_FDCWD || path[0] == '/' ? path : NULL, path, argv, envp, dir, flags);
 }
 
 FL_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-    return REFUSED(FEXECVE, fd) ? -1 : exec(call_fexecve, NULL, "(descriptor)", argv, envp, fd, 0);
+    return REFUSED(FEXECVE, fd) ? -1 : exec(FL_OP_FEXECVE, call_fexecve, NULL, "(descriptor)", argv, envp, fd, 0);
 }
 
 /* The variadic forms: their arguments as a list on the stack, as libc does it. */

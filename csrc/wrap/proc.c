@@ -44,10 +44,11 @@ __attribute__((visibility("hidden"))) int fl_vfork_begin(void)
 __attribute__((visibility("hidden"))) pid_t fl_vfork_parent(long result)
 {
     fl_spawn_end();
-    if (result >= 0)
-        return (pid_t)result;
-    errno = (int)-result;
-    return -1;
+    if (result < 0)
+        errno = (int)-result;
+    result = result < 0 ? -1 : result;
+    fl_journal_late(FL_OP_VFORK, FL_CALL_DONE, result);
+    return (pid_t)result;
 }
 
 __attribute__((visibility("hidden"))) pid_t fl_vfork_refused(void) { return -1; }
@@ -68,6 +69,7 @@ FL_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *argument, .
                                                                                               tls, child_tid);
     if (spawn)
         fl_spawn_end();
+    fl_journal_late(FL_OP_CLONE, FL_CALL_DONE, result);
     return result;
 }
 

@@ -10,7 +10,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,29 @@ from faultlib.errors import FaultlibError
 from faultlib.inject import compile as compiler
 from faultlib.inject import effects
 from faultlib.inject.clock import Clocks
-from faultlib.inject.ops import FAMILY_NUMBERS, OPERATIONS
+from faultlib.inject.frozen import Frozen
+from faultlib.inject.ops import ALL_OPERATIONS, FAMILY_NUMBERS, OPERATIONS, Operation
 from faultlib.inject.rules import Rule
 
 FIRST_GENERATION = 2
 """Generation 0 means "unknown" in the shim's tables, and tracking counts as begun at a generation that is not 0."""
-JOURNAL_RECORDS = 1
 FIRING_RECORDS = 4096
+TEXT_BYTES = 1 << 20
+"""Room for the source lines of firings, and for who called."""
+
+
+class Recording(Frozen):
+    """What the journal of a session takes down: every call of `operations`.
+
+    `capacity` is the size of the ring in records (88 bytes each), `text_bytes` the room for distinct stacks. With `wait` a
+    program whose records are not read quickly enough waits for the reader, so that none is lost.
+    """
+
+    operations: tuple[Operation, ...] = ALL_OPERATIONS
+    capacity: int = 1 << 16
+    times: bool = True
+    wait: bool = True
+    text_bytes: int = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +101,28 @@ class ControlBlock:
         self._clocks = Clocks(self)
 
     @classmethod
-    def create(cls, seed: int, *, journal: int = JOURNAL_RECORDS, firings: int = FIRING_RECORDS) -> ControlBlock:
-        """Makes a fresh block. `journal` and `firings` are the capacities of the two rings, in records.
+    def create(
+        cls, seed: int, *, recording: Recording | None = None, firings: int = FIRING_RECORDS, stacks: bool = True
+    ) -> ControlBlock:
+        """Makes a fresh block. `recording`: what the journal takes down; `firings`: the capacity of that ring, in records.
 
         Raises OSError if the memory cannot be had: the block is allocated whole, so that no target ever meets SIGBUS.
         """
-        size = lib.fl_layout_size(journal, firings)
+        journal = recording.capacity if recording else 1
+        text_bytes = recording.text_bytes if recording else TEXT_BYTES
+        size = lib.fl_layout_size(journal, firings, text_bytes)
         descriptor = os.memfd_create("faultlib", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.posix_fallocate(descriptor, 0, size)
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
             with mmap.mmap(descriptor, 0) as header:
                 ctl: Any = ffi.cast("struct fl_ctl *", ffi.from_buffer(header))
-                lib.fl_layout(ctl, journal, firings)
+                lib.fl_layout(ctl, journal, firings, text_bytes)
                 ctl.uid = int.from_bytes(os.urandom(8), "little")
                 ctl.seed = seed
+                ctl.options = (lib.FL_OPT_STACKS if stacks else 0) | (lib.FL_OPT_TIMES if recording and recording.times else 0)
+                if recording and recording.wait:
+                    ctl.journal.limit = ctl.journal.capacity - ctl.journal.capacity // 8
                 ctl.t0_ns = time.monotonic_ns()
                 ctl.owner_pid = os.getpid()
                 ctl.owner_uid = os.getuid()
@@ -224,8 +247,19 @@ class ControlBlock:
         if isinstance(rule.effect, effects.Space):
             yield from (op.number for op in OPERATIONS if op.family in compiler.GIVES_SPACE_BACK)
 
+    def record(self, operations: Iterable[Operation]) -> None:
+        """Opens the journal to these operations, and to no others."""
+        with self.lock:
+            wanted = sum(1 << number for number in {op.number for op in operations})
+            self.ctl.journal_ops[0], self.ctl.journal_ops[1] = wanted & (1 << 64) - 1, wanted >> 64
+            self._publish()
+
     def _record_gate(self) -> int:
-        return 0
+        wanted = int(self.ctl.journal_ops[0]) | int(self.ctl.journal_ops[1]) << 64
+        families = {op.family for op in ALL_OPERATIONS if wanted >> op.number & 1}
+        if not families:
+            return 0
+        return sum(1 << FAMILY_NUMBERS[family] for family in families | {"track"}) | 1 << int(lib.FL_GATE_RECORD_BIT)
 
     def disarm(self) -> None:
         """Ends every fault for good: shuts the gate, releases whoever hangs or is stopped, lets nobody attach."""
@@ -275,3 +309,10 @@ class ControlBlock:
             return None
         entry = self.area("struct fl_path", "paths_off")[number - 1]
         return os.fsdecode(ffi.string(self.area("char", "path_bytes_off") + entry.offset))
+
+    def text(self, number: int) -> bytes:
+        """An interned text; empty for 0."""
+        if not number:
+            return b""
+        entry = self.area("struct fl_text", "texts_off")[number - 1]
+        return bytes(ffi.buffer(self.area("char", "text_bytes_off") + entry.offset, entry.length))

@@ -3,43 +3,173 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
-from typing import Any
+import os
+import struct
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from faultlib._core import ffi, lib
 from faultlib.inject.control import ControlBlock
 from faultlib.inject.ops import ALL_OPERATIONS
+from faultlib.inject.stacks import Frame, own_frame, parse
 
 BATCH = 1024
 _EFFECTS = {getattr(lib, name): name.removeprefix("FL_EFFECT_").lower() for name in dir(lib) if name.startswith("FL_EFFECT_")}
+_OP_NAMES = tuple(op.name for op in ALL_OPERATIONS)
+BEGUN, CAME_BACK = int(lib.FL_CALL_BEGUN), int(lib.FL_CALL_CAME_BACK)
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One call. Times are session nanoseconds; `result` is negative for -errno; `rule` is the slot of the one that fired."""
+class Actor(NamedTuple):
+    """Who makes a call. `thread` is the thread's path ("1" is the main one), `tid` its number in the kernel."""
+
+    lineage: str
+    pid: int
+    tid: int
+    thread: str
+    label: str
+    comm: str
+
+
+NOBODY = Actor("?", 0, 0, "?", "", "?")
+
+
+class Event(NamedTuple):
+    """One call. Times are session nanoseconds; `result` is negative for -errno; `rule` is the slot of the one that fired.
+
+    `extra` is one more argument of some operations: a mode, a protection, a clock, an exit status. `frames` are the source
+    lines it was made from, innermost first. `ended` is false for a call that did not come back (exit, exec).
+    """
 
     number: int
     time_ns: int
     duration_ns: int
-    operation: str
+    op: int
     path: str | None
     path2: str | None
     fd: int | None
     size: int
     offset: int
     flags: int
+    extra: int
     result: int
-    lineage: str
-    pid: int
-    thread: int
+    ended: bool
+    actor: Actor
     rule: int | None
     effect: str | None
     nth: int
+    frames: tuple[Frame, ...]
+
+    @property
+    def operation(self) -> str:
+        """The operation's name."""
+        return _OP_NAMES[self.op]
 
     @property
     def outcome(self) -> str:
         """The result as a person would say it: a number, or the errno's name."""
+        if not self.ended:
+            return "?"
         return errno.errorcode.get(-self.result, str(self.result)) if self.result < 0 else str(self.result)
+
+    @property
+    def lineage(self) -> str:
+        """The process, as its place in the tree."""
+        return self.actor.lineage
+
+    @property
+    def pid(self) -> int:
+        return self.actor.pid
+
+    @property
+    def where(self) -> Frame | None:
+        """The line of the program's own code that made the call; the innermost line if none is its own."""
+        return own_frame(self.frames)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The event as plain values, for JSON."""
+        plain = self._asdict()
+        del plain["op"]
+        frames, where = plain.pop("frames"), self.where
+        return {
+            **plain,
+            "operation": self.operation,
+            "actor": self.actor._asdict(),
+            "where": where._asdict() if where else None,
+            "stack": [frame._asdict() for frame in frames],
+        }
+
+
+_CODES = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q", (4, True): "i", (8, True): "q"}
+
+
+def _record_type() -> Any:
+    """The named tuple of struct fl_event, field by field as abi.h has it."""
+    return namedtuple("Record", [name for name, _ in ffi.typeof("struct fl_event").fields])  # noqa: PYI024 - fields of abi.h
+
+
+def _record_format() -> struct.Struct:
+    codes = []
+    for _, field in ffi.typeof("struct fl_event").fields:
+        signed = field.type.cname.startswith("int")
+        codes.append(_CODES[ffi.sizeof(field.type), signed])
+    layout = struct.Struct("=" + "".join(codes))
+    if layout.size != ffi.sizeof("struct fl_event"):
+        raise AssertionError("struct fl_event has holes")
+    return layout
+
+
+Record: Any = _record_type()
+"""One raw record: the fields of struct fl_event."""
+RECORD = _record_format()
+
+
+def records(data: bytes) -> Iterator[Any]:
+    """Returns the raw records in `data`."""
+    return map(Record._make, RECORD.iter_unpack(data))
+
+
+class Decoder:
+    """Turns raw records into events. What a block has interned is read and parsed once."""
+
+    def __init__(self, block: ControlBlock) -> None:
+        self._block = block
+        self._paths: dict[int, str | None] = {0: None}
+        self._actors: dict[int, Actor] = {0: NOBODY}
+        self._frames: dict[int, tuple[Frame, ...]] = {0: ()}
+
+    def path(self, number: int) -> str | None:
+        """The text of an interned path; None for 0."""
+        return self._once(self._paths, number, self._block.path)
+
+    def actor(self, number: int) -> Actor:
+        """Who it was."""
+        return self._once(self._actors, number, self._read_actor)
+
+    def frames(self, number: int) -> tuple[Frame, ...]:
+        """The source lines, innermost first."""
+        return self._once(self._frames, number, lambda n: parse(self._block.text(n)))
+
+    @staticmethod
+    def _once(known: dict[int, T], number: int, read: Callable[[int], T]) -> T:
+        found = known.get(number)
+        if found is None and number:
+            found = known[number] = read(number)
+        return found if found is not None else known[0]
+
+    def _read_actor(self, number: int) -> Actor:
+        lineage, pid, tid, thread, label, comm = os.fsdecode(self._block.text(number)).split("\t", 5)
+        return Actor(lineage, int(pid), int(tid), thread, label, comm)
+
+    def event(self, raw: Any) -> Event:
+        """Returns one record with everything that it refers to."""
+        return Event(
+            raw.sequence - 1, raw.time_ns, raw.duration_ns, raw.op, self.path(raw.path), self.path(raw.path2),
+            raw.fd if raw.fd >= 0 else None, raw.size, raw.offset, raw.flags, raw.extra, raw.result, raw.state != BEGUN,
+            self.actor(raw.actor), raw.rule - 1 if raw.rule else None, _EFFECTS.get(raw.effect) if raw.rule else None,
+            raw.nth, self.frames(raw.stack),
+        )  # fmt: skip
 
 
 class EventReader:
@@ -49,6 +179,7 @@ class EventReader:
         self._block = block
         self._ring = ring
         self._batch = ffi.new("struct fl_event[]", BATCH)
+        self._decoder = Decoder(block)
 
     @property
     def lost(self) -> int:
@@ -59,15 +190,37 @@ class EventReader:
         """Returns the records finished since the last call, oldest first."""
         found: list[Event] = []
         while count := lib.fl_drain(self._block.ctl, ffi.addressof(self._ring), self._batch, BATCH):
-            found.extend(self._event(self._batch[i]) for i in range(count))
+            data = bytes(ffi.buffer(self._batch, count * RECORD.size))
+            found.extend(map(self._decoder.event, records(data)))
         return found
 
-    def _event(self, raw: Any) -> Event:
-        proc = self._block.area("struct fl_proc", "procs_off")[raw.process]
-        lineage = ffi.string(proc.lineage).decode() if proc.identity == raw.identity else "?"
-        return Event(
-            raw.sequence - 1, raw.time_ns, raw.duration_ns, ALL_OPERATIONS[raw.op].name, self._block.path(raw.path),
-            self._block.path(raw.path2), raw.fd if raw.fd >= 0 else None, raw.size, raw.offset, raw.flags, raw.result,
-            lineage, proc.pid, raw.thread, raw.rule - 1 if raw.rule else None, _EFFECTS.get(raw.effect) if raw.rule else None,
-            raw.nth,
-        )  # fmt: skip
+
+class Joiner:
+    """Puts together what is written down in two halves: an exec that came back ends with the error of its second half."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._begun: dict[int, Any] = {}
+
+    def _thread(self, raw: Any) -> int:
+        return self._decoder.actor(raw.actor).tid
+
+    def joined(self, raws: Iterable[Any]) -> Iterator[Any]:
+        """Yields whole records; an exec waits for the next record of its thread, in whichever image."""
+        for raw in raws:
+            begun = self._begun.pop(self._thread(raw), None) if self._begun else None
+            if begun is not None and raw.state == CAME_BACK:
+                yield begun._replace(result=raw.result, state=lib.FL_CALL_DONE)
+                continue
+            if begun is not None:
+                yield begun
+            if raw.state == BEGUN:
+                self._begun[self._thread(raw)] = raw
+            elif raw.state != CAME_BACK:
+                yield raw
+
+    def rest(self) -> list[Any]:
+        """What never came back."""
+        left = list(self._begun.values())
+        self._begun.clear()
+        return left

@@ -16,7 +16,7 @@ from faultlib.inject import folder as folders
 from faultlib.inject import grammar, target
 from faultlib.inject.check import check_rules
 from faultlib.inject.compile import WorkingDirectory
-from faultlib.inject.control import ControlBlock, Count, ProcessView
+from faultlib.inject.control import ControlBlock, Count, ProcessView, Recording
 from faultlib.inject.events import Event, EventReader
 from faultlib.inject.guard import Guard
 from faultlib.inject.rules import Rule
@@ -47,14 +47,14 @@ class Session:
 
     def __init__(
         self, rules: Sequence[str | Rule] = (), *, seed: int | None = None, cwd: str | os.PathLike[str] | None = None,
-        journal: int = 1,
+        recording: Recording | None = None, stacks: bool = True,
     ) -> None:  # fmt: skip
         if seed is not None and not 0 <= seed < 1 << 64:
             raise UsageError(f"a seed is a number from 0 to 2**64 - 1, not {seed}")
         self.seed = secrets.randbits(32) if seed is None else seed
         parsed = self._parse(rules, ())
         self._cwd = WorkingDirectory.current() if cwd is None else WorkingDirectory(os.fspath(cwd), os.path.realpath(cwd))
-        self.block = ControlBlock.create(self.seed, journal=journal)
+        self.block = ControlBlock.create(self.seed, recording=recording, stacks=stacks)
         self._known: dict[int, Rule] = {}
         self._launches = 0
         self._children: list[subprocess.Popen[Any]] = []
@@ -65,6 +65,8 @@ class Session:
             self.folder = folders.create(self.block.descriptor, self.block.ctl.uid)
             self._guard = Guard(self.block, self.folder)
             self.add(*parsed)
+            if recording:
+                self.block.record(recording.operations)
         except BaseException:
             self.block.close()
             raise

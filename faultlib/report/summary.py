@@ -6,11 +6,11 @@ import json
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from faultlib.inject import background
+from faultlib.inject import background, stacks
 from faultlib.inject.events import Event
 from faultlib.inject.session import Session
 
@@ -46,6 +46,8 @@ def place(event: Event) -> str:
     if event.path:
         parts.append(event.path + (f" -> {event.path2}" if event.path2 else ""))
     parts.append(f"process {event.lineage}")
+    if event.where:
+        parts.append(f"at {stacks.short(event.where)}")
     return ", ".join(parts)
 
 
@@ -95,7 +97,7 @@ def render(report: RunReport, stream: IO[str]) -> None:
 
 def write_json(report: RunReport, file: str) -> None:
     """Writes the report as JSON; `-` is standard output."""
-    data: dict[str, Any] = asdict(report)
+    data: dict[str, Any] = asdict(replace(report, events=())) | {"events": [event.as_dict() for event in report.events]}
     text = json.dumps(data, indent=2) + "\n"
     if file == "-":
         sys.stdout.write(text)

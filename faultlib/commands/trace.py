@@ -1,0 +1,62 @@
+"""`faultlib trace`: every call of a command, with its file and source line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from faultlib.commands import options
+
+
+@click.command("trace", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("-c", "--count", is_flag=True, help="Only a summary per operation, file and source line.")
+@click.option("--format", "form", type=click.Choice(["text", "jsonl"]), default="text", help="Lines of text, or of JSON.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Write there instead of to stderr.")
+@click.option("--op", "names", multiple=True, metavar="NAMES", help="Only these operations or families; !NAME leaves out.")
+@click.option("--path", "paths", multiple=True, metavar="GLOB", help="Only calls on such paths, as path= in rules.")
+@click.option("--no-stacks", is_flag=True, help="Do not look for source lines.")
+@click.option("--no-wait", is_flag=True, help="Let records be lost rather than the program wait for the trace.")
+@options.rules
+@options.session
+@options.command_argument
+def command(
+    count: bool, form: str, output: str | None, names: Sequence[str], paths: Sequence[str], no_stacks: bool,
+    no_wait: bool, rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str, cmd: Sequence[str],
+) -> None:  # fmt: skip
+    """Run CMD and write down each of its calls: process, arguments, result, duration and, for Python, the source line.
+
+    \b
+      faultlib trace -- python app.py
+      faultlib trace -c --path '*.json' -- python app.py
+      faultlib trace --op write,fsync,rename -o trace.jsonl --format jsonl -- python app.py
+
+    Rules (-e) act as they do under `faultlib run`; the calls that they act on are marked (INJECTED). The exit status is CMD's
+    own; 128+N if signal N ended it.
+    """
+    from faultlib.commands.launch import launch
+    from faultlib.inject.control import Recording
+    from faultlib.inject.session import Session
+    from faultlib.inject.trace import Journal
+    from faultlib.report import summary
+    from faultlib.report.trace import Choice, Writer, opened
+
+    choice = Choice.of(names, paths)
+    rules = options.read_rules(rule, rules_file)
+    recording = Recording(operations=choice.operations, wait=not no_wait)
+    with (
+        opened(output) as stream,
+        Session(rules, seed=seed, recording=recording, stacks=not no_stacks) as session,
+        Journal(session) as journal,
+    ):
+        writer = Writer(session, journal, choice, stream, count=count, form=form)
+        status = launch(session, cmd, label)
+        journal.finish()
+        writer.finish()
+        report = summary.collect(session, cmd, status)
+        complaints = journal.complaints()
+    summary.render(report, sys.stderr)
+    for complaint in complaints:
+        print(f"faultlib: {complaint}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,62 @@
+"""Source lines of calls: the text that the shim has kept, taken apart, and the line that is the program's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+_LINE = re.compile(r'  File (?:"(?P<file>.*)"|(?P<unknown>\?\?\?)), line (?P<line>\d+|\?\?\?) in (?P<function>.*)')
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+# The standard library and installed packages, wherever Python was installed; and what is frozen into it.
+_NOT_OWN = re.compile(r"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?(?:\.zip)?/|/(?:site|dist)-packages/|^<frozen ")
+
+
+class Frame(NamedTuple):
+    """One line of source on the stack. `line` is 0 where it is not known."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else f"{self.file}: {self.function}"
+
+
+def parse(text: bytes) -> tuple[Frame, ...]:
+    """Reads a stack in the words of Python's faulthandler, innermost frame first; what is no frame is left out."""
+    found = []
+    for line in text.decode("utf-8", "replace").splitlines():
+        match = _LINE.fullmatch(line)
+        if match:
+            number = match["line"]
+            found.append(
+                Frame(_unescape(match["file"] or "???"), int(number) if number.isdigit() else 0, _unescape(match["function"]))
+            )
+    return tuple(found)
+
+
+def _unescape(text: str) -> str:
+    """faulthandler writes everything beyond ASCII as an escape."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), text)
+
+
+@lru_cache(maxsize=4096)
+def is_own(file: str) -> bool:
+    """Whether the file belongs to the program, and not to Python's library or an installed package."""
+    return not _NOT_OWN.search(file)
+
+
+def own_frame(frames: Sequence[Frame]) -> Frame | None:
+    """The innermost frame of the program's own code; the innermost of all if none is its own; None without frames."""
+    return next((frame for frame in frames if is_own(frame.file)), frames[0] if frames else None)
+
+
+def short(frame: Frame) -> str:
+    """The frame for a person's eye: the file below this directory by its relative name, others by their last."""
+    if frame.file.startswith("<"):
+        return str(frame)
+    file, here = Path(frame.file), Path.cwd()
+    return str(frame._replace(file=str(file.relative_to(here)) if file.is_relative_to(here) else file.name))

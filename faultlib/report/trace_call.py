@@ -1,0 +1,129 @@
+"""One traced call in words: its arguments by name, its result, as a C programmer would write them."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from functools import lru_cache
+
+from faultlib.inject import flags as flag_tables
+from faultlib.inject.events import Event
+from faultlib.inject.ops import ALL_OPERATIONS, Operation
+
+_CLOCKS = ("REALTIME", "MONOTONIC", "PROCESS_CPUTIME_ID", "THREAD_CPUTIME_ID", "MONOTONIC_RAW", "REALTIME_COARSE",
+           "MONOTONIC_COARSE", "BOOTTIME", "REALTIME_ALARM", "BOOTTIME_ALARM", "SGI_CYCLE", "TAI")  # fmt: skip
+_O_LARGEFILE = 0o100000
+_CREATES = 0o100 | 0o20000000
+
+
+@lru_cache(maxsize=1024)
+def flag_names(op: int, value: int) -> tuple[str, ...]:
+    """Returns the names of an operation's flags; what has no name comes last, as a number."""
+    operation = ALL_OPERATIONS[op]
+    words = flag_tables.vocabulary(operation)
+    if operation.name in ("open", "openat"):
+        value &= ~_O_LARGEFILE
+    found, left = [], value
+    for name, (mask, wanted) in sorted(words.items(), key=lambda word: -word[1][0]):
+        is_field = mask != wanted
+        if (is_field and value & mask == wanted) or (not is_field and left & wanted == wanted):
+            found.append((wanted, name))
+            left &= ~mask
+    names = [name for _, name in sorted(found)]
+    return tuple([*names, hex(left)] if left or (not names and operation.has_flags and value) else names)
+
+
+def _flags(event: Event) -> str:
+    return "|".join(flag_names(event.op, event.flags)) or "0"
+
+
+def _protection(event: Event) -> str:
+    names = [name for bit, name in ((1, "PROT_READ"), (2, "PROT_WRITE"), (4, "PROT_EXEC")) if event.extra & bit]
+    return "|".join(names) or "PROT_NONE"
+
+
+def _access(event: Event) -> str:
+    return "|".join(name for bit, name in ((4, "R_OK"), (2, "W_OK"), (1, "X_OK")) if event.extra & bit) or "F_OK"
+
+
+def _clock(event: Event) -> str:
+    return f"CLOCK_{_CLOCKS[event.extra]}" if 0 <= event.extra < len(_CLOCKS) else str(event.extra)
+
+
+def _octal(event: Event) -> str:
+    return f"0{event.extra & 0o7777:o}"
+
+
+def _number(event: Event) -> str:
+    return str(event.extra)
+
+
+EXTRA: dict[str, Callable[[Event], str]] = {
+    "creat": _octal, "mkdir": _octal, "mkdirat": _octal, "chmod": _octal, "fchmod": _octal, "fchmodat": _octal,
+    "access": _access, "faccessat": _access, "mmap": _protection, "clock_gettime": _clock, "clock_nanosleep": _clock,
+    "sleep": _number, "usleep": _number, "exit": _number, "_exit": _number,
+}  # fmt: skip
+
+
+def quoted(path: str | None) -> str:
+    """A path as a C string; characters that are no text as escapes."""
+    return "?" if path is None else json.dumps(path, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+
+
+def _subject(operation: Operation, event: Event) -> list[str]:
+    if operation.has_fd:
+        if event.fd is None:
+            return ["-1"]
+        return [f"{event.fd}<{event.path}>" if event.path else str(event.fd)]
+    paths = []
+    if "path" in operation.arguments:
+        paths.append(quoted(event.path))
+    if "path2" in operation.arguments:
+        paths.append(quoted(event.path2))
+    return paths
+
+
+def arguments(event: Event) -> list[str]:
+    """Returns the arguments that are worth knowing, decoded."""
+    operation = ALL_OPERATIONS[event.op]
+    found = _subject(operation, event)
+    if operation.name in EXTRA:
+        found.append(EXTRA[operation.name](event))
+    if operation.name == "lseek":
+        found.append(str(event.offset))
+    if operation.has_flags:
+        found.append(_flags(event))
+    if operation.name in ("open", "openat") and event.flags & _CREATES:
+        found.append(_octal(event))
+    if operation.has_size:
+        found.append(str(event.size))
+    if operation.family == "lock":
+        if operation.name != "flock":
+            found.append(f"start={event.offset}, length={event.size}")
+    elif "offset" in operation.arguments and operation.name != "lseek" and event.fd is not None:
+        found.append(f"offset={event.offset}")
+    return found
+
+
+def result(event: Event) -> str:
+    """Returns the result: a number, an address, or the errno with its meaning."""
+    kind = ALL_OPERATIONS[event.op].result
+    if not event.ended:
+        return "?"
+    if kind == "object":
+        return "NULL" if not event.result else "object"
+    if event.result < 0 and -event.result in errno.errorcode:
+        return f"-1 {errno.errorcode[-event.result]}"
+    return hex(event.result & (1 << 64) - 1) if kind == "pointer" else str(event.result)
+
+
+def is_error(op: int, value: int) -> bool:
+    """Whether a result of this operation says that it failed."""
+    return ALL_OPERATIONS[op].result not in ("none", "object") and -4096 < value < 0
+
+
+def moved_bytes(op: int, value: int) -> int:
+    """How many bytes a call moved."""
+    operation = ALL_OPERATIONS[op]
+    return value if value > 0 and operation.family in ("read", "write") and operation.result == "count" else 0

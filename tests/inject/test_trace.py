@@ -1,0 +1,256 @@
+"""`faultlib trace` on programs nobody here wrote: every call, none twice, with what it was asked and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Run
+
+
+@pytest.fixture
+def calls(faultlib: Run, tmp_path: Path) -> Any:
+    """Traces a command in the test's directory and returns its calls; the command must succeed."""
+
+    def trace(*arguments: str, status: int = 0) -> list[dict[str, Any]]:
+        done = faultlib("trace", "--format", "jsonl", "-o", "trace.jsonl", *arguments)
+        assert done.returncode == status, done.stderr
+        return [json.loads(line) for line in (tmp_path / "trace.jsonl").read_text().splitlines()]
+
+    return trace
+
+
+def on(calls: list[dict[str, Any]], path: Path) -> list[str]:
+    """The operations on one file, in order."""
+    return [call["operation"] for call in calls if call["path"] == str(path)]
+
+
+def test_bash_redirection(calls: Any, tmp_path: Path) -> None:
+    found = calls("--", "bash", "-c", "echo hello > out")
+    assert [name for name in on(found, tmp_path / "out") if name not in ("dup", "fcntl", "fstat", "stat")] == ["open", "close", "write"]
+    (write,) = [call for call in found if call["operation"] == "write"]
+    assert (write["fd"], write["size"], write["result"], write["errno"]) == (1, 6, 6, None)
+    assert write["process"]["lineage"] == "1"
+    assert write["process"]["comm"] == "bash"
+    (opened,) = [call for call in found if call["operation"] == "open" and call["path"] == str(tmp_path / "out")]
+    assert opened["flags"] == ["O_WRONLY", "O_CREAT", "O_TRUNC"]
+
+
+def test_children_have_their_lineage_and_exec_its_place(calls: Any, tmp_path: Path) -> None:
+    found = calls("--", "bash", "-c", "cat /dev/null > a; (echo b > b); :")
+    ((fork, execed),) = [
+        (call["result"], following["process"])
+        for call in found if call["operation"] == "fork"
+        for following in found if following["operation"] == "execve" and following["process"]["pid"] == call["result"]
+    ]  # fmt: skip
+    assert fork == execed["pid"]
+    assert execed["lineage"] == "1.1"
+    assert {call["process"]["lineage"] for call in found if call["path"] == str(tmp_path / "b")} == {"1.2"}
+
+
+def test_an_exec_that_fails_is_one_call(calls: Any) -> None:
+    code = "import os\ntry: os.execv('/no/such', ['x'])\nexcept OSError: pass"
+    found = calls("--op", "exec", "--", sys.executable, "-c", code)
+    assert [(call["path"], call["errno"]) for call in found] == [("/no/such", "ENOENT")]
+
+
+def test_exit_is_written_down(calls: Any) -> None:
+    (call,) = calls("--op", "exit", "--", "bash", "-c", "exit 3", status=3)
+    assert (call["operation"], call["argument"], call["result"]) in (("exit", "3", None), ("_exit", "3", None))
+
+
+def test_error_and_injection_are_marked(calls: Any, faultlib: Run, tmp_path: Path) -> None:
+    command = ["--", "bash", "-c", "echo one > out; echo two > out"]
+    found = calls("-e", "write:error=ENOSPC:path=out:when=2", *command, status=1)
+    writes = [call for call in found if call["operation"] == "write" and call["path"] == str(tmp_path / "out")]
+    assert [(call["errno"], call["injected"] and call["injected"]["effect"]) for call in writes][:2] == [
+        (None, None), ("ENOSPC", "error"),
+    ]  # fmt: skip
+    done = faultlib("trace", "-e", "write:error=ENOSPC:path=out:when=2", *command)
+    (line,) = [line for line in done.stderr.splitlines() if "(INJECTED" in line]
+    assert re.search(r"write\(1<.*/out>, 4\) = -1 ENOSPC <0\.\d+> \(INJECTED: write:error=ENOSPC:path=out:when=2\)", line)
+
+
+def test_only_some_operations_and_paths(calls: Any, tmp_path: Path) -> None:
+    script = "echo a > a.json; echo b > b.txt; mv a.json c.json"
+    assert {call["family"] for call in calls("--op", "write,rename", "--", "bash", "-c", script)} == {"write", "rename"}
+    found = calls("--path", "*.json", "--op", "!stat", "--", "bash", "-c", script)
+    assert found
+    assert all(".json" in f"{call['path']} {call['path2']}" for call in found)
+    assert "stat" not in {call["family"] for call in found}
+    rename = next(call for call in found if call["family"] == "rename" and not call["errno"])
+    assert (rename["path"], rename["path2"]) == (str(tmp_path / "a.json"), str(tmp_path / "c.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--op", "wrote"], "'wrote' is no operation; did you mean write?"),
+        (["--format", "xml"], "xml"),
+        (["-o", "no/such/place"], "cannot write to no/such/place: No such file or directory"),
+        (["-e", "write:eror=EIO"], "did you mean error"),
+    ],
+)
+def test_refusals(faultlib: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = faultlib("trace", *arguments, "--", "touch", "started")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "started").exists()
+
+
+C_PROGRAM = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void)
+{
+    for (int i = 0; i < 7; i++) {
+        int fd = open("data", O_RDWR | O_CREAT, 0600);
+        flock(fd, LOCK_EX);
+        for (int j = 0; j < 11; j++)
+            if (write(fd, "0123456789", 10) != 10)
+                return 1;
+        fsync(fd);
+        ftruncate(fd, 5);
+        close(fd);
+        rename("data", "other");
+        unlink("other");
+        mkdir("folder", 0700);
+        rmdir("folder");
+    }
+    unlink("not there");
+    if (!fork()) {
+        unlink("not there");
+        _exit(0);
+    }
+    return 0;
+}
+"""
+
+
+def compiled(source: str, folder: Path, *flags: str) -> str:
+    """Compiles a C program and returns its name."""
+    (folder / "program.c").write_text(source)
+    subprocess.run(["cc", *flags, "-o", folder / "program", folder / "program.c"], check=True, stderr=subprocess.DEVNULL)
+    return str(folder / "program")
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_counts_are_those_of_strace(calls: Any, tmp_path: Path) -> None:
+    program = compiled(C_PROGRAM, tmp_path)
+    names = ("write", "flock", "fsync", "ftruncate", "rename", "unlink", "mkdir", "rmdir")
+    subprocess.run(["strace", "-f", "-c", "-o", "counts", "-e", f"trace={','.join(names)}", program], cwd=tmp_path, check=True)
+    expected = {}
+    for line in (tmp_path / "counts").read_text().splitlines():
+        words = line.split()
+        if words and words[-1] in names:
+            expected[words[-1]] = (int(words[3]), int(words[4]) if len(words) == 6 else 0)
+    assert expected["write"] == (77, 0)
+    found = calls("--", program)
+    counts, errors = Counter(c["operation"] for c in found), Counter(c["operation"] for c in found if c["errno"])
+    assert {name: (counts[name], errors[name]) for name in names} == expected
+
+
+def test_summary_adds_up(faultlib: Run, tmp_path: Path) -> None:
+    done = faultlib("trace", "-c", "--format", "jsonl", "-o", "sums", "--", compiled(C_PROGRAM, tmp_path))
+    assert done.returncode == 0
+    rows = [json.loads(line) for line in (tmp_path / "sums").read_text().splitlines()]
+    (writes,) = [row for row in rows if row["operation"] == "write"]
+    assert (writes["calls"], writes["errors"], writes["bytes"], writes["path"]) == (77, 0, 770, str(tmp_path / "data"))
+    assert sum(row["errors"] for row in rows if row["operation"] == "unlink") == 2
+    table = faultlib("trace", "-c", "--", str(tmp_path / "program")).stderr.splitlines()
+    assert table[0].split() == ["calls", "errors", "seconds", "bytes", "operation", "where", "file"]
+    assert any(line.split()[0] == "77" and "write" in line for line in table)
+    assert table[-1].endswith("total")
+
+
+MANY = 300_000
+
+
+def test_nothing_is_lost_of_many_calls(faultlib: Run, tmp_path: Path) -> None:
+    done = faultlib(
+        "trace", "-c", "--format", "jsonl", "-o", "sums", "--", "dd", "if=/dev/zero", "of=out", "bs=1", f"count={MANY}",
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "LOST" not in done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "sums").read_text().splitlines()]
+    totals = Counter({(row["operation"], row["path"]): row["calls"] for row in rows})
+    assert totals["write", str(tmp_path / "out")] == MANY
+    assert totals["read", "/dev/zero"] == MANY
+
+
+def test_git_and_sqlite(calls: Any, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "a").write_text("a")
+    found = calls("--", "git", "add", "a")
+    assert ("rename", str(tmp_path / ".git/index")) in {(c["operation"], c["path2"]) for c in found}
+    found = calls("--", "sqlite3", "db", "create table t(x); insert into t values(1);")
+    locks = [c for c in found if c["operation"] == "fcntl" and c["path"] == str(tmp_path / "db")]
+    assert {tuple(c["flags"]) for c in locks} >= {("LOCK_SH", "LOCK_NB"), ("LOCK_EX", "LOCK_NB"), ("LOCK_NB", "LOCK_UN")}
+    assert any(c["operation"] in ("fsync", "fdatasync") and c["path"] == str(tmp_path / "db") for c in found)
+
+
+def test_the_child_s_status_and_signals_are_its_own(faultlib: Run) -> None:
+    assert faultlib("trace", "--op", "write", "--", "bash", "-c", "exit 7").returncode == 7
+    assert faultlib("trace", "--op", "write", "--", "bash", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Starts a trace of a shell that writes for ever, and waits until it does."""
+    script = "while :; do echo x > out; : > started; done"
+    tracer = subprocess.Popen(
+        [sys.executable, "-m", "faultlib", "trace", "-o", "trace", *arguments, "--", "bash", "-c", script],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return tracer
+
+
+def test_interrupt_ends_target_and_trace_and_keeps_what_was_seen(tmp_path: Path) -> None:
+    tracer = start(tmp_path)
+    os.killpg(tracer.pid, signal.SIGINT)
+    _, err = tracer.communicate(timeout=60)
+    assert tracer.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in err
+    assert "write(1<" in (tmp_path / "trace").read_text()
+
+
+def test_a_killed_tracer_leaves_the_target_running(tmp_path: Path) -> None:
+    tracer = start(tmp_path)
+    tracer.kill()
+    tracer.wait(60)
+    try:
+        for _ in range(2):
+            (tmp_path / "started").unlink(missing_ok=True)
+            deadline = time.monotonic() + 60
+            while not (tmp_path / "started").exists():
+                assert time.monotonic() < deadline, "the target hangs"
+                time.sleep(0.02)
+    finally:
+        os.killpg(tracer.pid, signal.SIGKILL)
+    while list(Path("/dev/shm").glob(f"faultlib.{tracer.pid}.*")):
+        assert time.monotonic() < deadline, "the folder was left behind"
+        time.sleep(0.05)
+
+
+def test_a_reader_that_goes_away_does_not_disturb_the_target(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m faultlib trace -o - -- bash -c 'for i in {{1..3000}}; do echo x > out; done; : > ended' | head -1"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=120, capture_output=True)
+    assert (tmp_path / "ended").exists()
