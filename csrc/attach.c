@@ -91,7 +91,7 @@ static int is_ours(const struct fl_ctl *ctl, const struct place *place, uint64_t
 {
     if (ctl->magic != FL_MAGIC || ctl->abi != FL_ABI || ctl->uid != place->uid || ctl->size != size || ctl->closed)
         return 0;
-    for (const uint64_t *area = &ctl->rules_off; area <= &ctl->strings_off; area++)
+    for (const uint64_t *area = &ctl->text_buckets_off; area <= &ctl->strings_off; area++)
         if (*area < sizeof *ctl || *area >= size || *area % 8)
             return 0;
     return ctl->firings.offset < size && ctl->firings.capacity && ctl->journal.offset < size && ctl->journal.capacity;

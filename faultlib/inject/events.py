@@ -106,7 +106,7 @@ _CODES = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q", (4
 
 def _record_type() -> Any:
     """The named tuple of struct fl_event, field by field as abi.h has it."""
-    return namedtuple("Record", [name for name, _ in ffi.typeof("struct fl_event").fields])  # noqa: PYI024 - fields of abi.h
+    return namedtuple("Record", [name for name, _ in ffi.typeof("struct fl_event").fields])
 
 
 def _record_format() -> struct.Struct:

@@ -114,6 +114,7 @@ C_PROGRAM = r"""
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 int main(void)
 {
@@ -136,6 +137,7 @@ int main(void)
         unlink("not there");
         _exit(0);
     }
+    wait(0);
     return 0;
 }
 """

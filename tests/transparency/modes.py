@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import faultlib
+from faultlib.inject.control import Recording
 
 ON_PATHS = "open,close,read,write,fsync,truncate,allocate,rename,unlink,link,mkdir,rmdir,stat,attr,readdir,seek,exec"
 ARMED = (
@@ -33,7 +34,8 @@ COUNTING = (
 )
 """Every family, every call matches and is counted, and the window never opens."""
 
-JOURNAL_RECORDS = 65536
+RECORDING = Recording(wait=False)
+"""Of every operation, with source lines; nobody reads it, so that it runs over."""
 MODES = ("idle", "armed", "counting", "recording")
 
 
@@ -94,22 +96,13 @@ def mode(name: str) -> Iterator[Bare | Shimmed]:
         yield Bare()
         return
     rules = {"armed": ARMED, "counting": COUNTING}.get(name, ())
-    with faultlib.Session(rules, journal=JOURNAL_RECORDS if name == "recording" else 1, seed=1) as session:
-        if name == "recording":
-            record(session)
+    with faultlib.Session(rules, recording=RECORDING if name == "recording" else None, seed=1) as session:
         yield Shimmed(session)
         assert not session.events(), "a rule fired that cannot match"
         matched = sum(row.count.matched for row in session.report())
         assert bool(matched) == (name == "counting"), f"{matched} calls matched"
         if name == "recording":
             assert session.block.ctl.journal.head, "nothing was recorded"
-
-
-def record(session: faultlib.Session) -> None:
-    """Opens the journal for every family; nobody reads it, so that it runs over."""
-    block = session.block
-    block._record_gate = lambda: (1 << 64) - 1  # type: ignore[method-assign]
-    block._publish()
 
 
 def environment(home: Path) -> dict[str, str]:
