@@ -60,9 +60,11 @@ static long grow_by_write(struct fl_frame *f, struct fl_tally *tally)
 
 static long resize(struct fl_frame *f, struct fl_tally *tally, uint64_t before, uint64_t wanted)
 {
-    uint64_t growth = wanted > before ? wanted - before : 0;
-    if (take(tally, growth) < growth)
+    uint64_t growth = wanted > before ? wanted - before : 0, got = take(tally, growth);
+    if (got < growth) {
+        give(tally, got);
         return fl_fail(f, ENOSPC);
+    }
     long result = fl_invoke(f);
     f->injected = 0;
     if (f->info->result == FL_RESULT_CODE ? result != 0 : result < 0)

@@ -1,0 +1,1 @@
+"""Effects, predicates and processes on programs that do real work."""

@@ -1,0 +1,185 @@
+"""Each predicate on real programs: what it takes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import faultlib as api
+from tests.targets.conftest import Compile, Under
+
+WRITE_EACH = "mkdir -p d; for f in a.json b.log d/c.json; do echo x > $f || echo failed $f; done; exit 0"
+
+
+@pytest.mark.parametrize(
+    ("path", "failed"),
+    [
+        ("a.json", "a.json"),
+        ("./a.json", "a.json"),
+        ("*.json", "a.json d/c.json"),
+        ("d/*", "d/c.json"),
+        ("?.json", "a.json"),
+        ("[ab].*", "a.json b.log"),
+        ("*/a.json,*/b.log", "a.json b.log"),
+        ("!*.json", "b.log"),
+        ("!*/d/*", "a.json b.log"),
+        ("*/none", ""),
+    ],
+)
+def test_path(path: str, failed: str, under: Under) -> None:
+    done = under(f"write:error=EIO:path={path}", "bash", "-c", WRITE_EACH)
+    assert [line.split()[1] for line in done.out.splitlines()] == failed.split()
+
+
+def test_an_absolute_path_and_one_through_a_link(under: Under, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    done = under(f"write:error=EIO:path={tmp_path}/link/f", "bash", "-c", "echo x > link/f || echo 1; echo x > real/f || echo 2; exit 0")
+    assert done.out == "1\n", "a path is the name as it was given"
+
+
+@pytest.mark.parametrize("directory", ["cd d", "cd d/.; cd ../d/../d", "pushd d >/dev/null"])
+def test_a_program_that_changes_its_directory(directory: str, under: Under, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    done = under("write:error=EIO:path=d/f", "bash", "-c", f"echo x > f || echo outer; {directory}; echo x > f || echo inner; exit 0")
+    assert done.out == "inner\n"
+
+
+def test_chdir_by_descriptor_and_openat(under: Under, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    code = (
+        "import os\n"
+        "d = os.open('d', 0)\n"
+        "def attempt(what, **options):\n"
+        "  try: os.write(os.open('f', 65, 0o600, **options), b'x'); print(what, 'ok')\n"
+        "  except OSError: print(what, 'failed')\n"
+        "attempt('outer'); attempt('at', dir_fd=d); os.fchdir(d); attempt('inner')\n"
+    )
+    assert under("write:error=EIO:path=d/f", sys.executable, "-c", code).out == "outer ok\nat failed\ninner failed\n"
+
+
+@pytest.mark.parametrize(("rule", "failed"), [("rename:error=EACCES:from=a", "1"), ("rename:error=EACCES:to=a", "2"), ("rename:error=EACCES:path=a", "1 2"), ("rename:error=EACCES:from=!*/a", "2")])
+def test_from_and_to(rule: str, failed: str, under: Under) -> None:
+    done = under(rule, "bash", "-c", "touch a b; mv -f a c 2>/dev/null || echo 1; mv -f b a 2>/dev/null || echo 2; exit 0")
+    assert done.out.split() == failed.split()
+
+
+def test_fd(under: Under) -> None:
+    code = (
+        "import os\n"
+        "os.dup2(os.open('f', 65), 7); os.dup2(os.open('g', 65), 8)\n"
+        "for fd in 7, 8:\n"
+        "  try: os.write(fd, b'x')\n"
+        "  except OSError: print(fd)\n"
+    )
+    assert under("write:error=EIO:fd=7", sys.executable, "-c", code).out == "7\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "failed"),
+    [("", "file"), ("fdkind=pipe:", "pipe"), ("fdkind=socket:", "socket"), ("fdkind=file,pipe:", "pipe file"), ("fdkind=any:", "pipe socket file")],
+)
+def test_fdkind_leaves_pipes_and_sockets_alone_unless_asked(kind: str, failed: str, under: Under, tmp_path: Path) -> None:
+    code = (
+        "import os, socket\n"
+        "r, w = os.pipe(); a, b = socket.socketpair(); f = os.open('f', 65, 0o600); failed = []\n"
+        "for name, fd in (('pipe', w), ('socket', a.fileno()), ('file', f)):\n"
+        "  try: os.write(fd, b'xx')\n"
+        "  except OSError: failed.append(name)\n"
+        "open('said', 'w').write(' '.join(failed))\n"
+    )
+    done = under(f"write:error=EIO:{kind}size=2", sys.executable, "-c", code)
+    assert done.status == 0, done
+    assert (tmp_path / "said").read_text() == failed
+
+
+@pytest.mark.parametrize(("flags", "failed"), [("O_TRUNC", "1"), ("O_APPEND", "2"), ("!O_TRUNC", "2 3"), ("O_CREAT|!O_APPEND", "1")])
+def test_flags_of_open(flags: str, failed: str, under: Under, tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    script = "(echo > f) 2>/dev/null || echo 1; (echo >> f) 2>/dev/null || echo 2; (: < f) 2>/dev/null || echo 3; exit 0"
+    done = under(f"open:error=EACCES:path=f:flags={flags}", "bash", "-c", script)
+    assert done.out.split() == failed.split()
+
+
+def test_flags_of_every_lock(under: Under) -> None:
+    code = (
+        "import fcntl, os\n"
+        "fd = os.open('f', 66, 0o600)\n"
+        "for name, how, kind in (('flock', fcntl.flock, fcntl.LOCK_EX), ('lockf', fcntl.lockf, fcntl.LOCK_EX), ('shared', fcntl.lockf, fcntl.LOCK_SH)):\n"
+        "  for wait in (0, fcntl.LOCK_NB):\n"
+        "    try: how(fd, kind | wait)\n"
+        "    except OSError: print(name, 'waiting' if not wait else 'trying')\n"
+    )
+    assert under("lock:error=ENOLCK:path=f:flags=LOCK_EX|!LOCK_NB", sys.executable, "-c", code).out == "flock waiting\nlockf waiting\n"
+    assert under("lock:error=ENOLCK:path=f:flags=LOCK_SH|LOCK_NB", sys.executable, "-c", code).out == "shared trying\n"
+
+
+def test_size_and_offset(under: Under, compiled: Compile) -> None:
+    calls = "write 10 write 100 writev 60 60 . pwrite 10 500 pwrite 10 0".split()
+    big = under("write:error=EIO:path=f:size=50+", compiled("io"), "f", "open", "create", *calls)
+    assert big.out.splitlines()[1:] == ["write 10", "write -1 EIO", "writev -1 EIO", "pwrite 10", "pwrite 10"]
+    far = under("write:error=EIO:path=f:offset=110+", compiled("io"), "f", "open", "create", *calls)
+    assert far.out.splitlines()[1:] == ["write 10", "write 100", "writev -1 EIO", "pwrite -1 EIO", "pwrite 10"]
+    exact = under("write:error=EIO:path=f:offset=0..9:size=10", compiled("io"), "f", "open", "trunc", *calls)
+    assert exact.out.splitlines()[1:] == ["write -1 EIO", "write 100", "writev 120", "pwrite 10", "pwrite -1 EIO"]
+
+
+@pytest.mark.parametrize(
+    ("proc", "failed"),
+    [("comm:dash", "dash"), ("comm:bash", "bash"), ("comm:*ash", "bash dash"), ("lineage:1", "bash"), ("lineage:1.*", "dash"), ("!comm:bash", "dash"), ("label:worker", "bash dash"), ("label:leader", "")],
+)
+def test_proc(proc: str, failed: str, under: Under) -> None:
+    script = "echo x > f || echo bash; dash -c 'echo x > f' || echo dash; exit 0"
+    done = under(f"write:error=EIO:path=f:proc={proc}", "bash", "-c", script, label="worker")
+    assert done.out.split() == failed.split()
+
+
+def test_labels_tell_two_trees_apart(tmp_path: Path) -> None:
+    with api.Session(["write:error=EIO:path=f:proc=label:one"], cwd=tmp_path) as session:
+        results = [session.run(["bash", "-c", "echo x > f"], cwd=tmp_path, label=label, stderr=subprocess.DEVNULL).returncode for label in ("one", "two")]
+        assert results == [1, 0]
+        assert [(p.lineage, p.label) for p in session.processes()] == [("1", "one"), ("2", "two")]
+
+
+@pytest.mark.parametrize(("thread", "failed"), [("1", "1"), ("1.1", "1.1"), ("1.*", "1.1 1.1.1 1.2 1.2.1"), ("1.2.1", "1.2.1")])
+def test_thread(thread: str, failed: str, under: Under, compiled: Compile) -> None:
+    done = under(f"write:error=EIO:path=*/t*:thread={thread}", compiled("threads"))
+    assert sorted(line.split(":")[0] for line in done.out.splitlines()) == failed.split()
+
+
+def test_after(under: Under) -> None:
+    rules = ["unlink:skip:path=g:name=gone", "write:error=EIO:path=f:after=gone"]
+    done = under(rules, "bash", "-c", "touch g; echo x > f || echo early; rm g; echo x > f || echo late; exit 0")
+    assert done.out == "late\n"
+
+
+def test_call(under: Under, compiled: Compile) -> None:
+    done = under("write:error=EIO:path=f:call=pwrite", compiled("io"), "f", "open", "create", "write", "3", "pwrite", "3", "0", "writev", "3", ".")
+    assert done.out == "open 0\nwrite 3\npwrite -1 EIO\nwritev 3\n"
+
+
+def test_what_a_descriptor_is_follows_dup_and_redirection(under: Under) -> None:
+    script = "exec 5>f; exec 6>&5 5>&-; echo x >&6 || echo dup; exec 5>g; echo x >&5 || echo wrong; exec 6>&5; echo x >&6 || echo wrong; exit 0"
+    assert under("write:error=EIO:path=f", "bash", "-c", script).out == "dup\n"
+
+
+def test_a_deleted_file_keeps_its_path(under: Under) -> None:
+    script = "exec 5>f; rm f; echo x >&5 || echo failed; exit 0"
+    assert under("write:error=EIO:path=f", "bash", "-c", script).out == "failed\n"
+
+
+def test_an_inherited_descriptor_has_its_path(tmp_path: Path) -> None:
+    with api.Session(["write:error=EIO:path=f"], cwd=tmp_path) as session, (tmp_path / "f").open("w") as stream:
+        assert session.run(["echo", "x"], stdout=stream, stderr=subprocess.DEVNULL).returncode == 1
+
+
+def test_a_descriptor_that_was_opened_before_the_rule(tmp_path: Path) -> None:
+    with api.Session(cwd=tmp_path) as session:
+        script = "exec 5>f; echo ready; read line; echo x >&5 || echo failed"
+        child = session.popen(["bash", "-c", script], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert child.stdin and child.stdout and child.stdout.readline() == "ready\n"
+        session.add("write:error=EIO:path=f")
+        assert child.communicate("\n", timeout=30)[0] == "failed\n"
