@@ -1,7 +1,6 @@
 /* Exec: the session goes along. The environment gets the shim's link back into LD_PRELOAD, whatever the program made of it; the
  * slot is marked pending and the new image's constructor clears that. What stays pending (static, setuid, another libc) is
  * named by the controller. Runs in vfork children: nothing of the process is changed for good. */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -9,68 +8,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "../sys.h"
+#include "image.h"
 #include "wrap.h"
 
 #define NAME "LD_PRELOAD="
 #define NAME_BYTES (sizeof NAME - 1)
 #define SMALL_ENVIRONMENT 384
-
-enum loader { GLIBC, NO_LOADER, OTHER_LIBC };
-
-static int read_head(const char *path, char *head, int room)
-{
-    long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return 0;
-    long n = fl_sys3(SYS_read, fd, head, room);
-    fl_sys1(SYS_close, fd);
-    return n > 0 ? (int)n : 0;
-}
-
-static enum loader loader_of_elf(const char *head, int n)
-{
-    const Elf64_Ehdr *elf = (const Elf64_Ehdr *)head;
-    if (n < (int)sizeof *elf || memcmp(head, ELFMAG, SELFMAG))
-        return GLIBC;
-    if (head[EI_CLASS] != ELFCLASS64)
-        return OTHER_LIBC;
-    if (elf->e_phoff + (uint64_t)elf->e_phnum * sizeof(Elf64_Phdr) > (uint64_t)n)
-        return GLIBC;
-    const Elf64_Phdr *segments = (const Elf64_Phdr *)(head + elf->e_phoff);
-    for (int i = 0; i < elf->e_phnum; i++)
-        if (segments[i].p_type == PT_INTERP) {
-            if (segments[i].p_offset + segments[i].p_filesz > (uint64_t)n)
-                return GLIBC;
-            return strstr(head + segments[i].p_offset, "/ld-linux") ? GLIBC : OTHER_LIBC;
-        }
-    return NO_LOADER;
-}
-
-/* Which dynamic loader the image asks for; a script's is its interpreter's. Another libc's loader must not see our link. */
-static enum loader loader_of(const char *path)
-{
-    char head[1025], interpreter[256];
-    for (int depth = 0; depth < 4; depth++) {
-        int n = read_head(path, head, sizeof head - 1);
-        head[n] = '\0';
-        if (n < 4 || head[0] != '#' || head[1] != '!')
-            return loader_of_elf(head, n);
-        char *from = head + 2 + strspn(head + 2, " \t");
-        size_t length = strcspn(from, " \t\n");
-        if (length >= sizeof interpreter)
-            return GLIBC;
-        memcpy(interpreter, from, length);
-        interpreter[length] = '\0';
-        path = interpreter;
-    }
-    return GLIBC;
-}
-
-struct environment {
-    char *const *given;
-    char **made;            /* null: the given one will do */
-    size_t bytes;           /* of the mapping behind `made`, 0: on the stack */
-};
 
 static size_t count(char *const envp[])
 {
@@ -88,14 +31,17 @@ static const char *preload_of(char *const envp[])
     return NULL;
 }
 
-/* Copies the list of preloads without any session's link. */
-static char *copy_others(char *out, const char *list)
+/* Copies the list of preloads without any session's link, behind the one that has to be first. A sanitizer's runtime by its
+ * bare name is one that we put there for another image. */
+static char *copy_others(char *out, const char *list, const char *first)
 {
     char *begin = out;
+    strcpy(out, first);
+    out += strlen(first);
     while (list && *list) {
         size_t n = strcspn(list, ": ");
         const char *mark = strstr(list, "/faultlib.");
-        if (n && !(mark && mark < list + n)) {
+        if (n && !(mark && mark < list + n) && !fl_is_sanitizer(list, n)) {
             if (out != begin)
                 *out++ = ':';
             memcpy(out, list, n);
@@ -107,30 +53,63 @@ static char *copy_others(char *out, const char *list)
     return out;
 }
 
-static int already_right(const char *list, int with_link)
+struct span { const char *at; size_t n; };
+
+/* The last session's link in the list of preloads. */
+static struct span last_link(const char *list)
 {
+    struct span last = {NULL, 0};
+    while (list && *list) {
+        size_t n = strcspn(list, ": ");
+        const char *mark = strstr(list, "/faultlib.");
+        if (mark && mark < list + n)
+            last = (struct span){list, n};
+        list += n + strspn(list + n, ": ");
+    }
+    return last;
+}
+
+/* The link that the new image gets: ours; or that of another session whose controller runs under us and starts its target,
+ * as long as that session is there (a dead link makes the loader complain). */
+static struct span link_for(const char *list)
+{
+    struct span ours = {fl_link_path, strlen(fl_link_path)}, last = last_link(list);
+    char path[sizeof fl_link_path];
+    if (!last.n || last.n >= sizeof path || (last.n == ours.n && !memcmp(last.at, ours.at, ours.n)))
+        return ours;
+    memcpy(path, last.at, last.n);
+    path[last.n] = '\0';
+    return fl_sys3(SYS_faccessat, AT_FDCWD, path, 0 /* F_OK */) ? ours : last;
+}
+
+/* The list has this link, as the last word and as the only session's; or, for an empty link, none. What has to be first, is. */
+static int already_right(const char *list, struct span link, const char *first)
+{
+    size_t n = strcspn(list ? list : "", ": ");
+    if (first[0] ? n != strlen(first) || memcmp(list, first, n) : n && fl_is_sanitizer(list, n))
+        return 0;
     const char *mark = list ? strstr(list, "/faultlib.") : NULL;
-    if (!with_link)
-        return !mark;
-    const char *ours = list ? strstr(list, fl_link_path) : NULL;
-    char after = ours ? ours[strlen(fl_link_path)] : 'x';
-    return ours && !after && (ours == list || ours[-1] == ':' || ours[-1] == ' ');
+    if (!link.n || !mark)
+        return !link.n && !mark;
+    struct span last = last_link(list);
+    return last.n == link.n && !memcmp(last.at, link.at, link.n) && !last.at[last.n] && mark >= last.at;
 }
 
 /* Fills `made` with the entries of `envp` and a new LD_PRELOAD, whose text goes behind them. */
-static void make_list(char **made, char *text, char *const envp[], const char *list, int with_link)
+static void make_list(char **made, char *text, char *const envp[], const char *list, struct span link, const char *first)
 {
     size_t n = 0;
     for (size_t i = 0; envp && envp[i]; i++)
         if (strncmp(envp[i], NAME, NAME_BYTES))
             made[n++] = envp[i];
     memcpy(text, NAME, NAME_BYTES + 1);
-    char *end = copy_others(text + NAME_BYTES, list);
-    if (with_link) {
+    char *end = copy_others(text + NAME_BYTES, list, first);
+    if (link.n) {
         if (end != text + NAME_BYTES)
             *end++ = ':';
-        strcpy(end, fl_link_path);
-        end += strlen(end);
+        memcpy(end, link.at, link.n);
+        end += link.n;
+        *end = '\0';
     }
     if (end != text + NAME_BYTES)
         made[n++] = text;
@@ -159,10 +138,10 @@ static struct fl_proc *executing(void)
     return fl_here(&foreign);
 }
 
-static int exec_with(exec_fn call, const char *path, char *const argv[], char *const envp[], const char *list, int with_link,
+static int exec_with(exec_fn call, const char *path, char *const argv[], char *const envp[], const char *list, struct span link, const char *first,
                      struct fl_proc *proc, long extra, long extra2)
 {
-    size_t entries = count(envp) + 2, text = NAME_BYTES + (list ? strlen(list) : 0) + strlen(fl_link_path) + 3;
+    size_t entries = count(envp) + 2, text = NAME_BYTES + (list ? strlen(list) : 0) + link.n + strlen(first) + 4;
     size_t bytes = entries * sizeof(char *) + text;
     char *small[SMALL_ENVIRONMENT];
     char **made = small;
@@ -174,7 +153,7 @@ static int exec_with(exec_fn call, const char *path, char *const argv[], char *c
         }
         made = (char **)at;
     }
-    make_list(made, (char *)(made + entries), envp, list, with_link);
+    make_list(made, (char *)(made + entries), envp, list, link, first);
     mark_pending(proc, path);
     int result = call(path, argv, made, extra, extra2), error = errno;
     __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
@@ -190,10 +169,17 @@ static int carry_out(exec_fn call, const char *file, const char *path, char *con
     struct fl_proc *proc = fl_ctl->magic ? executing() : NULL;
     if (!proc)
         return call(path, argv, envp, extra, extra2);
-    int with_link = !__atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE) && (!file || loader_of(file) != OTHER_LIBC);
     const char *list = preload_of(envp);
-    if (!already_right(list, with_link))
-        return exec_with(call, path, argv, envp, list, with_link, proc, extra, extra2);
+    struct span link = link_for(list);
+    if (__atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE) && link.at == fl_link_path)
+        link.n = 0;
+    struct fl_image image = {.loader = FL_LOADER_GLIBC};
+    if (file)
+        fl_look_at_image(file, &image);
+    if (image.loader == FL_LOADER_OTHER) /* its loader must not see our link */
+        link.n = 0;
+    if (!already_right(list, link, image.first))
+        return exec_with(call, path, argv, envp, list, link, image.first, proc, extra, extra2);
     mark_pending(proc, path);
     int result = call(path, argv, envp, extra, extra2), error = errno;
     __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);

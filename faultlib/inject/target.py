@@ -32,7 +32,7 @@ class Image:
     @property
     def preload_first(self) -> tuple[str, ...]:
         """Libraries that insist on being first: the sanitizers' runtimes."""
-        return tuple(name for name in self.needed if name.startswith(("libasan.so", "libtsan.so", "libubsan.so")))
+        return tuple(name for name in self.needed if name.startswith(("libasan.so", "libtsan.so")))
 
 
 def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Path:

@@ -19,8 +19,8 @@ Generated from `tests/matrix` by `python -m tests.matrix.table`; every cell is a
 look at its result. **–**: the program never makes such a call on its files; a test runs it under strace to make sure. Below the
 table: the rule, the program's reaction, the reasons.
 
-What libc does inside itself is seen as well (streams, `opendir`, `scandir`, `mkstemp`, `system`, aio), on x86-64 with glibc 2.28
-and later; `faultlib doctor` says so where it is not.
+What libc does inside itself is seen as well (streams, `opendir`, `scandir`, `mkstemp`, `system`, aio), on x86-64 with a glibc whose
+functions begin as expected (2.36 of Debian 12 does); `faultlib doctor` says so where they do not.
 """
 CHILDREN = """
 ## Children

@@ -1,0 +1,125 @@
+/* What an executable file is: which dynamic loader it asks for, and whether a sanitizer's runtime must come first. From any
+ * context; opens the file and closes it again. */
+#include "image.h"
+#include <elf.h>
+#include <fcntl.h>
+#include <string.h>
+#include "../sys.h"
+#include "wrap.h"
+
+#define MOST_SEGMENTS 16
+#define SCRIPT_DEPTH 4
+
+struct file {
+    long fd;
+    int segments;
+    Elf64_Phdr segment[MOST_SEGMENTS];
+};
+
+static int read_at(const struct file *file, void *out, uint64_t bytes, uint64_t at)
+{
+    return fl_sys(SYS_pread64, file->fd, out, bytes, at) == (long)bytes;
+}
+
+static const Elf64_Phdr *segment_of(const struct file *file, uint32_t type)
+{
+    for (int i = 0; i < file->segments; i++)
+        if (file->segment[i].p_type == type)
+            return &file->segment[i];
+    return NULL;
+}
+
+/* Where in the file an address of the image lies. */
+static uint64_t place_of(const struct file *file, uint64_t address)
+{
+    for (int i = 0; i < file->segments; i++) {
+        const Elf64_Phdr *s = &file->segment[i];
+        if (s->p_type == PT_LOAD && address >= s->p_vaddr && address - s->p_vaddr < s->p_filesz)
+            return address - s->p_vaddr + s->p_offset;
+    }
+    return 0;
+}
+
+/* A bare name of a runtime that refuses to start behind another library. */
+int fl_is_sanitizer(const char *name, unsigned long n)
+{
+    return n > 10 && (!memcmp(name, "libasan.so", 10) || !memcmp(name, "libtsan.so", 10));
+}
+
+static void find_first(const struct file *file, const Elf64_Phdr *dynamic, char *first, size_t room)
+{
+    Elf64_Dyn entry;
+    uint64_t strings = 0, end = dynamic->p_offset + dynamic->p_filesz;
+    for (uint64_t at = dynamic->p_offset; !strings && at < end && read_at(file, &entry, sizeof entry, at); at += sizeof entry)
+        if (entry.d_tag == DT_STRTAB)
+            strings = place_of(file, entry.d_un.d_ptr);
+    /* The needed libraries stand in front. */
+    for (uint64_t at = dynamic->p_offset; strings && at < end && read_at(file, &entry, sizeof entry, at); at += sizeof entry) {
+        if (entry.d_tag != DT_NEEDED)
+            return;
+        first[0] = '\0';
+        if (read_at(file, first, room - 1, strings + entry.d_un.d_val) && fl_is_sanitizer(first, strlen(first)))
+            return;
+        first[0] = '\0';
+    }
+}
+
+static enum fl_loader loader_of(const struct file *file)
+{
+    const Elf64_Phdr *wanted = segment_of(file, PT_INTERP);
+    char name[64] = "";
+    if (!wanted)
+        return FL_LOADER_NONE;
+    read_at(file, name, wanted->p_filesz < sizeof name ? wanted->p_filesz : sizeof name - 1, wanted->p_offset);
+    return strstr(name, "/ld-linux") ? FL_LOADER_GLIBC : FL_LOADER_OTHER;
+}
+
+static void look_at_elf(struct file *file, struct fl_image *image)
+{
+    Elf64_Ehdr head;
+    if (!read_at(file, &head, sizeof head, 0) || memcmp(head.e_ident, ELFMAG, SELFMAG))
+        return;
+    if (head.e_ident[EI_CLASS] != ELFCLASS64) {
+        image->loader = FL_LOADER_OTHER;
+        return;
+    }
+    file->segments = head.e_phnum < MOST_SEGMENTS ? head.e_phnum : MOST_SEGMENTS;
+    if (!read_at(file, file->segment, (uint64_t)file->segments * sizeof *file->segment, head.e_phoff))
+        return;
+    image->loader = loader_of(file);
+    const Elf64_Phdr *dynamic = segment_of(file, PT_DYNAMIC);
+    if (dynamic && image->loader == FL_LOADER_GLIBC)
+        find_first(file, dynamic, image->first, sizeof image->first);
+}
+
+/* Puts a script's interpreter into `name`; 0 if it is none. */
+static int interpreter_of(const struct file *file, char *name, long room)
+{
+    long n = fl_sys(SYS_pread64, file->fd, name, room - 1, 0);
+    if (n < 3 || name[0] != '#' || name[1] != '!')
+        return 0;
+    name[n] = '\0';
+    size_t from = 2 + strspn(name + 2, " \t"), length = strcspn(name + from, " \t\n");
+    for (size_t i = 0; i < length; i++)
+        name[i] = name[from + i];
+    name[length] = '\0';
+    return 1;
+}
+
+void fl_look_at_image(const char *path, struct fl_image *image)
+{
+    char name[256];
+    *image = (struct fl_image){.loader = FL_LOADER_GLIBC};
+    for (int depth = 0; depth < SCRIPT_DEPTH; depth++) {
+        struct file file = {.fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0)};
+        if (file.fd < 0)
+            return;
+        int script = interpreter_of(&file, name, sizeof name);
+        if (!script)
+            look_at_elf(&file, image);
+        fl_sys1(SYS_close, file.fd);
+        if (!script)
+            return;
+        path = name;
+    }
+}
