@@ -65,7 +65,7 @@ struct name { const char *base, *path; size_t room; };
 static struct name name_of(int dirfd, const char *path)
 {
     struct name name = {.base = "", .path = path};
-    if ((uintptr_t)path < 4096 || (uintptr_t)path > -4096ul) /* the kernel will say EFAULT */
+    if (!fl_readable(path))
         return name;
     if (path[0] != '/') {
         name.base = dirfd == AT_FDCWD ? current_directory() : fl_path_text(fl_fd_path(dirfd, NULL));

@@ -162,6 +162,9 @@ static inline int fl_still_current(uint32_t generation)
 #define FL_AREA(type, member) ((type *)((char *)fl_ctl + fl_ctl->member))
 #define FL_STRINGS FL_AREA(const char, strings_off)
 
+/* Not one of the usual bad addresses, for which the kernel says EFAULT: null and its page, -1 and its. */
+static inline int fl_readable(const void *at) { return (uintptr_t)at - 4096 < -8192ul; }
+
 /* Nothing is armed for this family. The gate is one relaxed load and a bit test. */
 #define FL_IDLE(OP) \
     fl_likely(!(__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) & \

@@ -128,6 +128,15 @@ static void mark_pending(struct fl_proc *proc, const char *path)
     __atomic_store_n(&proc->state, FL_PROC_EXEC_PENDING, __ATOMIC_RELEASE);
 }
 
+/* It failed: the image is still the one it was. */
+static void unmark_pending(struct fl_proc *proc)
+{
+    long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", proc->exe, sizeof proc->exe - 1);
+    proc->exe[n > 0 ? n : 0] = '\0';
+    proc->execs--;
+    __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
+}
+
 /* Whoever really runs this: exec is rare, so ask the kernel; an unmarked child that shares our memory gets its own slot. */
 static struct fl_proc *executing(void)
 {
@@ -156,7 +165,7 @@ static int exec_with(exec_fn call, const char *path, char *const argv[], char *c
     make_list(made, (char *)(made + entries), envp, list, link, first);
     mark_pending(proc, path);
     int result = call(path, argv, made, extra, extra2), error = errno;
-    __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
+    unmark_pending(proc);
     if (made != small)
         fl_sys3(SYS_munmap, made, bytes, 0);
     errno = error;
@@ -166,7 +175,7 @@ static int exec_with(exec_fn call, const char *path, char *const argv[], char *c
 /* `file` is what to look at to learn the loader; null when it is not a plain path. */
 static int carry_out(exec_fn call, const char *file, const char *path, char *const argv[], char *const envp[], long extra, long extra2)
 {
-    struct fl_proc *proc = fl_ctl->magic ? executing() : NULL;
+    struct fl_proc *proc = fl_ctl->magic && fl_readable(path) ? executing() : NULL;
     if (!proc)
         return call(path, argv, envp, extra, extra2);
     const char *list = preload_of(envp);
@@ -182,7 +191,7 @@ static int carry_out(exec_fn call, const char *file, const char *path, char *con
         return exec_with(call, path, argv, envp, list, link, image.first, proc, extra, extra2);
     mark_pending(proc, path);
     int result = call(path, argv, envp, extra, extra2), error = errno;
-    __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
+    unmark_pending(proc);
     errno = error;
     return result;
 }

@@ -8,6 +8,7 @@
 #include "wrap.h"
 
 #define MOST_SEGMENTS 16
+#define MOST_ENTRIES 64
 #define SCRIPT_DEPTH 4
 
 struct file {
@@ -46,19 +47,18 @@ int fl_is_sanitizer(const char *name, unsigned long n)
     return n > 10 && (!memcmp(name, "libasan.so", 10) || !memcmp(name, "libtsan.so", 10));
 }
 
+/* The linker puts what is needed, and the table of names, among the first entries. */
 static void find_first(const struct file *file, const Elf64_Phdr *dynamic, char *first, size_t room)
 {
-    Elf64_Dyn entry;
-    uint64_t strings = 0, end = dynamic->p_offset + dynamic->p_filesz;
-    for (uint64_t at = dynamic->p_offset; !strings && at < end && read_at(file, &entry, sizeof entry, at); at += sizeof entry)
-        if (entry.d_tag == DT_STRTAB)
-            strings = place_of(file, entry.d_un.d_ptr);
-    /* The needed libraries stand in front. */
-    for (uint64_t at = dynamic->p_offset; strings && at < end && read_at(file, &entry, sizeof entry, at); at += sizeof entry) {
-        if (entry.d_tag != DT_NEEDED)
-            return;
+    Elf64_Dyn entries[MOST_ENTRIES];
+    uint64_t bytes = dynamic->p_filesz < sizeof entries ? dynamic->p_filesz : sizeof entries, strings = 0;
+    size_t n = read_at(file, entries, bytes, dynamic->p_offset) ? bytes / sizeof *entries : 0;
+    for (size_t i = 0; i < n && !strings; i++)
+        if (entries[i].d_tag == DT_STRTAB)
+            strings = place_of(file, entries[i].d_un.d_ptr);
+    for (size_t i = 0; i < n && strings && entries[i].d_tag == DT_NEEDED; i++) {
         first[0] = '\0';
-        if (read_at(file, first, room - 1, strings + entry.d_un.d_val) && fl_is_sanitizer(first, strlen(first)))
+        if (read_at(file, first, room - 1, strings + entries[i].d_un.d_val) && fl_is_sanitizer(first, strlen(first)))
             return;
         first[0] = '\0';
     }

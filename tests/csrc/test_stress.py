@@ -24,8 +24,8 @@ RULES = (
 )
 FLAVOURS = {
     "plain": [],
-    # "asan": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-    # "tsan": ["-fsanitize=thread"],
+    "asan": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "tsan": ["-fsanitize=thread"],
 }
 DEADLINE_SECONDS = 60
 """Against hanging: nothing is judged by time."""

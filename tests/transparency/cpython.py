@@ -139,10 +139,12 @@ def confirm(result: Comparison, suite: Suite, test: str, words: tuple[str, str],
     result.different[test] = words
 
 
-def examine(module: str, modes: Sequence[str] = MODES, matches: tuple[str, ...] = ()) -> list[Comparison]:
-    """Bare twice, then each mode."""
+def examine(
+    module: str, modes: Sequence[str] = MODES, matches: tuple[str, ...] = (), bare_runs: int = 2
+) -> list[Comparison]:
+    """Bare first, then each mode."""
     suite = Suite(module, matches)
-    bare = [suite.run(Bare()), suite.run(Bare())]
+    bare = [suite.run(Bare()) for _ in range(bare_runs)]
     found = []
     for name in modes:
         with mode(name) as runner:
