@@ -9,6 +9,7 @@ run again, alone, bare and under the shim: only what differs every time is a dif
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -35,11 +36,11 @@ Outcomes = dict[str, str]
 
 
 def python() -> str:
-    """The interpreter whose suite is run: the one behind this environment, if it has its tests with it."""
-    base = str(getattr(sys, "_base_executable", sys.executable))
+    """The interpreter whose suite is run: FAULTLIB_TRANSPARENCY_PYTHON, or the one behind this environment."""
+    base = os.environ.get("FAULTLIB_TRANSPARENCY_PYTHON") or str(getattr(sys, "_base_executable", sys.executable))
     found = subprocess.run([base, "-c", "import test.libregrtest, test.test_os"], capture_output=True)
     if found.returncode:
-        raise FileNotFoundError(f"{base} has no test package; on Debian: apt install libpython3-testsuite")
+        raise FileNotFoundError(f"{base} has no test package; on Debian: apt install libpython3.11-testsuite")
     return str(Path(base).resolve())
 
 
