@@ -51,7 +51,10 @@ static long again_pwrite(long fd, long buf, long n, long at) { return cancellabl
 static long again_fsync(long fd) { return cancellable(SYS_fsync, fd, 0, 0, 0); }
 static long again_fdatasync(long fd) { return cancellable(SYS_fdatasync, fd, 0, 0, 0); }
 static long again_execve(long path, long argv, long envp) { return finish(fl_sys3(SYS_execve, path, argv, envp)); }
-static long again_fstat(long fd, long st) { return finish(fl_sys3(SYS_fstat, fd, st, 0)); }
+static long again_fstat(long fd, long st) /* as the glibc does it whose bytes we recognise */
+{
+    return finish((int)fd < 0 ? -EBADF : fl_sys(SYS_newfstatat, (int)fd, "", st, AT_EMPTY_PATH));
+}
 static long again_mkdir(long path, long mode) { return finish(fl_sys3(SYS_mkdir, path, mode, 0)); }
 static long again_readlink(long path, long buf, long n) { return finish(fl_sys3(SYS_readlink, path, buf, n)); }
 static long again_dup3(long fd, long to, long flags) { return finish(fl_sys3(SYS_dup3, fd, to, flags)); }
