@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import faultlib
 from faultlib.inject.control import Recording
+from faultlib.inject.trace import Journal
 
 ON_PATHS = "open,close,read,write,fsync,truncate,allocate,rename,unlink,link,mkdir,rmdir,stat,attr,readdir,seek,exec"
 ARMED = (
@@ -34,7 +35,6 @@ COUNTING = (
 )
 """Every family, every call matches and is counted, and the window never opens."""
 
-RECORDING = Recording(wait=False)
 """Of every operation, with source lines; nobody reads it, so that it runs over."""
 MODES = ("idle", "armed", "counting", "recording")
 
@@ -96,13 +96,16 @@ def mode(name: str) -> Iterator[Bare | Shimmed]:
         yield Bare()
         return
     rules = {"armed": ARMED, "counting": COUNTING}.get(name, ())
-    with faultlib.Session(rules, recording=RECORDING if name == "recording" else None, seed=1) as session:
-        yield Shimmed(session)
+    recording = Recording(times=True) if name == "recording" else None
+    with faultlib.Session(rules, seed=1, recording=recording) as session:
+        with Journal(session) if recording else nullcontext() as journal:
+            yield Shimmed(session)
+            if journal:
+                journal.finish()
+                assert any(journal.batches()), "nothing was recorded"
         assert not session.events(), "a rule fired that cannot match"
         matched = sum(row.count.matched for row in session.report())
         assert bool(matched) == (name == "counting"), f"{matched} calls matched"
-        if name == "recording":
-            assert session.block.ctl.journal.head, "nothing was recorded"
 
 
 def environment(home: Path) -> dict[str, str]:
