@@ -35,7 +35,6 @@ COUNTING = (
 )
 """Every family, every call matches and is counted, and the window never opens."""
 
-"""Of every operation, with source lines; nobody reads it, so that it runs over."""
 MODES = ("idle", "armed", "counting", "recording")
 
 
