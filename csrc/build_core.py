@@ -51,6 +51,7 @@ int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl
 
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
 int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, int lifeline, const char *folder);
+void fl_count(struct fl_ctl *ctl, uint32_t rule, struct fl_counter *sum);
 int fl_own(struct fl_ctl *ctl);
 void fl_disown(struct fl_ctl *ctl);
 int fl_continue_stopped(const struct fl_ctl *ctl, uint32_t rule);

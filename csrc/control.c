@@ -163,6 +163,37 @@ uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out
     return n;
 }
 
+/* The counters of one rule in one process, null before its first match there. */
+static struct fl_counter *counter_of(struct fl_ctl *ctl, struct fl_proc *proc, uint32_t rule)
+{
+    uint32_t group = rule / FL_LIVE_RULES;
+    if (!group)
+        return &proc->counters[rule];
+    uint16_t page = __atomic_load_n(&proc->page[group], __ATOMIC_ACQUIRE);
+    return page ? &((struct fl_page *)((char *)ctl + ctl->pages_off))[page - 1].counters[rule % FL_LIVE_RULES] : NULL;
+}
+
+/* What a rule counted in all processes. Begun again when a slot was folded meanwhile, so that nothing counts twice. */
+void fl_count(struct fl_ctl *ctl, uint32_t rule, struct fl_counter *sum)
+{
+    struct fl_counter *folded = &((struct fl_tally *)((char *)ctl + ctl->tallies_off))[rule].folded;
+    struct fl_proc *procs = (struct fl_proc *)((char *)ctl + ctl->procs_off);
+    for (int attempt = 0; attempt < 100; attempt++) {
+        sum->matched = fl_load(&folded->matched);
+        sum->fired = fl_load(&folded->fired);
+        uint64_t before = sum->matched;
+        for (int i = 0; i < FL_MAX_PROCS; i++) {
+            struct fl_counter *counter = counter_of(ctl, &procs[i], rule);
+            if (counter) {
+                sum->matched += fl_load(&counter->matched);
+                sum->fired += fl_load(&counter->fired);
+            }
+        }
+        if (fl_load(&folded->matched) == before)
+            return;
+    }
+}
+
 uint64_t fl_load(uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 void fl_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 uint64_t fl_add(uint64_t *word, uint64_t value) { return __atomic_add_fetch(word, value, __ATOMIC_ACQ_REL); }

@@ -17,6 +17,7 @@ int fl_spill(struct fl_ctl *ctl, struct fl_ring *ring, int fd, uint64_t *stop);
 uint64_t fl_load(uint64_t *word);
 void fl_store(uint64_t *word, uint64_t value);
 uint64_t fl_add(uint64_t *word, uint64_t value);
+void fl_count(struct fl_ctl *ctl, uint32_t rule, struct fl_counter *sum);
 int fl_op_count(void);
 
 /* Starts the guard process. Returns its pid, or -errno. `owner` is a pidfd of the controller; the guard also takes its leave

@@ -22,6 +22,18 @@ class UsageError(FaultlibError):
     exit_code = 2
 
 
+class NameTaken(UsageError):
+    """A session of that name is running already."""
+
+    slug = "name-taken"
+
+
+class SessionGone(FaultlibError):
+    """The session ended, or its owner was killed; its targets run on undisturbed."""
+
+    slug = "session-gone"
+
+
 class NotInstrumentable(FaultlibError):
     """The target cannot be put under the shim."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +19,37 @@ def rules(function: F) -> F:
     function = click.option(
         "--seed", type=click.IntRange(0, (1 << 64) - 1), metavar="N", help="For p= and jitter: same seed, same faults."
     )(function)
-    function = click.option(
+    function = rules_files(function)
+    return click.option("-e", "--rule", multiple=True, metavar="RULE", help="A rule; see `faultlib explain`.")(function)
+
+
+def rules_files(function: F) -> F:
+    """`--rules FILE`."""
+    return click.option(
         "--rules", "rules_file", multiple=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE",
         help="Rules from a YAML file.",
     )(function)  # fmt: skip
-    return click.option("-e", "--rule", multiple=True, metavar="RULE", help="A rule; see `faultlib explain`.")(function)
+
+
+class ReportFile(click.ParamType):
+    """A file that a report can be written to, or `-`. Checked now: after the run it would be too late."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the file's name. Fails if it is a directory or may not be written."""
+        file = Path(value)
+        if value != "-":
+            if file.is_dir():
+                self.fail(f"{value} is a directory", param, ctx)
+            if not (file if file.exists() else file.parent).exists():
+                self.fail(f"{value}: there is no directory {file.parent}", param, ctx)
+            if not os.access(file if file.exists() else file.parent, os.W_OK):
+                self.fail(f"{value} cannot be written", param, ctx)
+        return str(value)
+
+
+REPORT = ReportFile()
 
 
 def session(function: F) -> F:
@@ -37,8 +64,11 @@ def command_argument(function: F) -> F:
     return click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")(function)
 
 
-def read_rules(texts: Sequence[str], files: Sequence[str]) -> list[Rule]:
-    """Returns the rules of the command line and the files, checked together. Raises RuleError."""
+def read_rules(texts: Sequence[str], files: Sequence[str], *, alone: bool = True) -> list[Rule]:
+    """Returns the rules of the command line and the files. Raises RuleError.
+
+    They are checked together, unless they join others (`alone` is false): the session does that.
+    """
     from faultlib.inject import grammar
     from faultlib.inject.check import check_rules
 
@@ -48,5 +78,6 @@ def read_rules(texts: Sequence[str], files: Sequence[str]) -> list[Rule]:
 
         for file in files:
             found += rulefile.read_rules(Path(file))
-    check_rules(found)
+    if alone:
+        check_rules(found)
     return found

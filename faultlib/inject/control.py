@@ -69,6 +69,7 @@ class ProcessView:
     entries_missed: tuple[str, ...]
     io_uring: bool
     orphan: bool
+    launch: int
 
 
 def _entries(bits: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -268,23 +269,15 @@ class ControlBlock:
 
     # reading
 
+    def first_event(self, slot: int) -> int:
+        """The number of a rule's first firing among the events, -1 if it never fired."""
+        return int(self.area("struct fl_tally", "tallies_off")[slot].first_event) - 1
+
     def count(self, slot: int) -> Count:
         """The counters of one rule over all processes, those that ended included."""
-        tally = self.area("struct fl_tally", "tallies_off")[slot]
-        matched, fired = tally.folded.matched, tally.folded.fired
-        group, place = divmod(slot, lib.FL_LIVE_RULES)
-        procs = self.area("struct fl_proc", "procs_off")
-        pages = self.area("struct fl_page", "pages_off")
-        for i in range(lib.FL_MAX_PROCS):
-            proc = procs[i]
-            if proc.state == lib.FL_PROC_FREE:
-                continue
-            if group and not proc.page[group]:
-                continue
-            counter = pages[proc.page[group] - 1].counters[place] if group else proc.counters[place]
-            matched += counter.matched
-            fired += counter.fired
-        return Count(int(matched), int(fired))
+        sum_ = ffi.new("struct fl_counter *")
+        lib.fl_count(self.ctl, slot, sum_)
+        return Count(int(sum_.matched), int(sum_.fired))
 
     def processes(self) -> list[ProcessView]:
         """Every process slot in use, in the order of attachment."""
@@ -300,7 +293,7 @@ class ControlBlock:
         return ProcessView(
             slot, proc.pid, _STATES[proc.state], text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
             proc.uid, *_entries(proc.entries), bool(proc.flags & lib.FL_PROC_IO_URING),
-            bool(proc.flags & lib.FL_PROC_ORPHAN),
+            bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch,
         )  # fmt: skip
 
     def path(self, number: int) -> str | None:

@@ -100,6 +100,13 @@ class Event(NamedTuple):
             "stack": [frame._asdict() for frame in frames],
         }
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Event:
+        """Reads what `as_dict` gave."""
+        plain = {key: value for key, value in data.items() if key not in ("operation", "actor", "where", "stack")}
+        frames = tuple(Frame(**frame) for frame in data["stack"])
+        return cls(op=_OP_NAMES.index(data["operation"]), actor=Actor(**data["actor"]), frames=frames, **plain)
+
 
 _CODES = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q", (4, True): "i", (8, True): "q"}
 

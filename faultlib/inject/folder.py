@@ -7,17 +7,22 @@ process that changes its user can still be started. The session's owner removes 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from faultlib.errors import FaultlibError
+from faultlib.errors import FaultlibError, NameTaken, UsageError
 
 SHIM = Path(__file__).resolve().parent.parent / "libfaultlib_preload.so"
 _NAME = re.compile(r"faultlib\.(\d+)\.(\d+)\.([0-9a-f]+)")
 SOCKET = "control"
+NAME = "name"
+RESERVED = ("list", "add", "remove", "reset", "clock", "stats", "sessions")
+"""The verbs of `faultlib ctl`, which no session can be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,53 @@ def link(folder: Path, launch: int) -> Path:
     path = folder / f"{launch}.so"
     path.symlink_to(SHIM)
     return path
+
+
+def preload(link: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Returns an environment whose LD_PRELOAD ends in a launch's link, in place of any other session's."""
+    result = dict(os.environ if env is None else env)
+    listed = result.get("LD_PRELOAD", "").replace(" ", ":").split(":")
+    result["LD_PRELOAD"] = ":".join([*(one for one in listed if one and "/faultlib." not in one), link])
+    return result
+
+
+def check_name(name: str) -> str:
+    """Returns the name of a session. Raises UsageError for one that cannot be."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]{0,31}", name):
+        raise UsageError(
+            f"a session's name is a letter and up to 31 letters, digits, dots, dashes or underscores, not {name!r}"
+        )
+    if name in RESERVED:
+        raise UsageError(f"a session cannot be named {name}: that is a command of faultlib ctl")
+    return name
+
+
+@contextlib.contextmanager
+def naming() -> Iterator[None]:
+    """Names are given one at a time."""
+    descriptor = os.open(base(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take_name(folder: Path, name: str) -> None:
+    """Gives a session its name, under `naming`. Raises NameTaken if another one of this user's has it."""
+    user = os.getuid()
+    for place in places():
+        if read_name(place.path) == name and place.path.stat().st_uid == user and owner_lives(place):
+            raise NameTaken(f"a session named {name} is running already, process {place.pid}")
+    (folder / NAME).write_text(name)
+
+
+def read_name(folder: Path) -> str | None:
+    """The name of the session in a folder, None if it has none."""
+    try:
+        return (folder / NAME).read_text()
+    except OSError:
+        return None
 
 
 def parse(path: Path) -> Place | None:

@@ -5,32 +5,28 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError, UsageError
+from faultlib.inject import background, grammar, rules, target
 from faultlib.inject import folder as folders
-from faultlib.inject import grammar, target
 from faultlib.inject.check import check_rules
 from faultlib.inject.compile import WorkingDirectory
-from faultlib.inject.control import ControlBlock, Count, ProcessView, Recording
+from faultlib.inject.control import ControlBlock, ProcessView, Recording
 from faultlib.inject.events import Event, EventReader
 from faultlib.inject.guard import Guard
 from faultlib.inject.rules import Rule
+from faultlib.inject.snapshot import RuleReport, Snapshot
 
+if TYPE_CHECKING:
+    from faultlib.inject.client import Attached
+    from faultlib.inject.server import Server
 
-@dataclass(frozen=True, slots=True)
-class RuleReport:
-    """What became of one rule: `first` is its first firing, None if it never fired."""
-
-    slot: int
-    rule: Rule
-    live: bool
-    count: Count
-    first: Event | None
+LABEL_BYTES = 31
 
 
 class Session:
@@ -40,36 +36,78 @@ class Session:
             session.run(["python3", "worker.py"])
             print(session.report())
 
-    `rules` are texts or Rule objects. `seed` (0 to 2**64 - 1) makes random draws repeatable; the default is drawn. Raises
-    RuleError for a rule that cannot be, FaultlibError if the control block cannot be made. Leaving the context disarms
-    every process of the session; those still running go on undisturbed.
+    `rules` are texts or Rule objects. `seed` (0 to 2**64 - 1) makes random draws repeatable; the default is drawn. Relative
+    patterns are below `cwd`, by default the working directory. With a `name` (a letter and up to 31 letters, digits, dots,
+    dashes, underscores) others find the session: `faultlib ctl NAME`, `faultlib run --session NAME`, `Session.attach`.
+
+    Raises RuleError for a rule that cannot be, UsageError for a name that is taken, FaultlibError if the control block
+    cannot be made. Leaving the context disarms every process of the session; those still running go on undisturbed. Several
+    sessions may be open at once, and every method may be called from any thread. In a forked child a session is a copy
+    without power: only the process that made it changes it.
     """
 
     def __init__(
         self, rules: Sequence[str | Rule] = (), *, seed: int | None = None, cwd: str | os.PathLike[str] | None = None,
-        recording: Recording | None = None, stacks: bool = True,
+        recording: Recording | None = None, stacks: bool = True, name: str | None = None,
     ) -> None:  # fmt: skip
         if seed is not None and not 0 <= seed < 1 << 64:
             raise UsageError(f"a seed is a number from 0 to 2**64 - 1, not {seed}")
         self.seed = secrets.randbits(32) if seed is None else seed
+        self.name = folders.check_name(name) if name is not None else None
         parsed = self._parse(rules, ())
         self._cwd = WorkingDirectory.current() if cwd is None else WorkingDirectory(os.fspath(cwd), os.path.realpath(cwd))
         self.block = ControlBlock.create(self.seed, recording=recording, stacks=stacks)
         self._known: dict[int, Rule] = {}
+        self._shared: dict[tuple[Rule, WorkingDirectory], int] = {}
         self._launches = 0
-        self._children: list[subprocess.Popen[Any]] = []
+        self._owner = os.getpid()
         self._closed = False
         self._seen: list[Event] = []
         self._reader = EventReader(self.block, self.block.ctl.firings)
         try:
             self.folder = folders.create(self.block.descriptor, self.block.ctl.uid)
+        except BaseException:
+            self.block.close()
+            raise
+        try:
             self._guard = Guard(self.block, self.folder)
+        except BaseException:
+            folders.remove(self.folder)
+            self.block.close()
+            raise
+        self._stop_serving = os.eventfd(0, os.EFD_CLOEXEC)
+        self._serving: threading.Thread | None = None
+        try:
+            self._serve()
             self.add(*parsed)
             if recording:
                 self.block.record(recording.operations)
         except BaseException:
-            self.block.close()
+            self.close()
             raise
+
+    def _serve(self) -> None:
+        """Opens the control socket. Nobody waits for that, but a name must be ours before anything starts."""
+        if self.name is not None:
+            with folders.naming():
+                folders.take_name(self.folder, self.name)
+                server = self._make_server(self._stop_serving)
+            self._serving = background.start(server.run, "faultlib-control")
+        else:
+            self._serving = background.start(self._serve_nameless, "faultlib-control")
+
+    def _serve_nameless(self) -> None:
+        try:
+            server = self._make_server(self._stop_serving)
+        except OSError as error:  # a session without ctl is still a session
+            self.control_error = str(error)
+            return
+        server.run()
+
+    def _make_server(self, stop: int) -> Server:
+        from faultlib.inject.server import Server  # json and socket load while the target starts
+
+        return Server(self, stop)
 
     def __enter__(self) -> Self:
         return self
@@ -86,50 +124,97 @@ class Session:
         check_rules(parsed, known)
         return parsed
 
-    def add(self, *rules: str | Rule) -> list[int]:
+    def add(self, *rules: str | Rule, cwd: WorkingDirectory | None = None) -> list[int]:
         """Makes rules live at once, also for running targets; returns their numbers in this session.
 
-        Raises RuleError, before anything changes, if one of them cannot be; FaultlibError if there is no room.
+        Relative patterns are below `cwd`, by default the session's. Raises RuleError, before anything changes, if one of
+        them cannot be; FaultlibError if there is no room.
         """
         if not rules:
             return []
-        parsed = self._parse(rules, [rule.name for rule in self.block.rules.values() if rule.name])
-        slots = self.block.add(parsed, self._cwd)
-        self._known.update(zip(slots, parsed, strict=True))
-        return slots
+        with self.block.lock:
+            parsed = self._parse(rules, [rule.name for rule in self.block.rules.values() if rule.name])
+            numbers = self.block.add(parsed, cwd or self._cwd)
+            self._known.update(zip(numbers, parsed, strict=True))
+        return numbers
 
-    def remove(self, *slots: int) -> None:
-        """Takes rules out; whoever hangs in one goes on. Raises UsageError for a number that is not live."""
-        missing = [slot for slot in slots if slot not in self.block.rules]
-        if missing:
-            raise UsageError(f"no live rule has the number {missing[0]}; live are {sorted(self.block.rules) or 'none'}")
-        self.block.remove(slots)
+    def share(self, rules: Sequence[str | Rule], cwd: WorkingDirectory) -> list[int]:
+        """Makes rules live like `add`, but one that is live already, equal and below the same directory, is the same rule.
 
-    def reset(self) -> None:
-        """Takes every rule out."""
-        self.block.remove(list(self.block.rules))
+        So every member of a session may bring the same rules. Raises as `add`.
+        """
+        with self.block.lock:
+            parsed = [grammar.parse_rule(rule) if isinstance(rule, str) else rule for rule in rules]
+            live = self.block.rules
+            fresh = [rule for rule in parsed if self._shared.get((rule, cwd)) not in live]
+            self._shared.update(zip([(rule, cwd) for rule in fresh], self.add(*fresh, cwd=cwd), strict=True))
+            return [self._shared[rule, cwd] for rule in parsed]
+
+    def remove(self, *which: int | str) -> list[int]:
+        """Takes rules out, by number or by their `name=`; whoever hangs in one or was stopped by it goes on.
+
+        Returns their numbers. Raises UsageError, before anything changes, for one that is not live.
+        """
+        with self.block.lock:
+            live = self.block.rules
+            named = {rule.name: slot for slot, rule in live.items() if rule.name}
+            slots = [named.get(one) if isinstance(one, str) else one for one in which]
+            for one, slot in zip(which, slots, strict=True):
+                if slot not in live:
+                    there = ", ".join([*map(str, live), *named]) or "none"
+                    raise UsageError(f"no live rule is {'called' if isinstance(one, str) else 'number'} {one}; live: {there}")
+            found = list(dict.fromkeys(slot for slot in slots if slot is not None))
+            self.block.remove(found)
+            return found
+
+    def reset(self) -> list[int]:
+        """Takes every rule out and returns their numbers."""
+        with self.block.lock:
+            return self.remove(*self.block.rules)
+
+    def clock(self, verb: str, value: rules.Value = True, **keys: rules.Value) -> int:
+        """Changes a clock of the targets by a rule `clock:VERB=VALUE`, and returns the rule's number, for `remove`.
+
+        `verb` is offset, rate, jump or freeze; durations are text ("+1h", "-30s") or timedelta, a rate is a positive number;
+        `keys` are those of a rule: `clock("freeze", at="5s", for_="2s")`. Raises RuleError.
+        """
+        return self.add(rules.spell("clock", **{verb: value}, **keys))[0]
+
+    @staticmethod
+    def attach(which: str | int | None = None) -> Attached:
+        """Returns a running session of another process, by its name, its pid or a target's; None: the only one.
+
+        Raises UsageError, naming those there are, for any other, or if it is another user's.
+        """
+        from faultlib.inject.client import attach
+
+        return attach(which)
 
     # targets
 
     def environment(self, label: str = "", env: Mapping[str, str] | None = None) -> dict[str, str]:
         """Returns an environment in which a command joins this session, as the root of a tree of its own.
 
-        `label` (at most 31 bytes) names the tree for `proc=label:`. LD_PRELOAD is extended, the shim comes last.
+        `label` (at most 31 bytes) names the tree for `proc=label:`. LD_PRELOAD is extended, the shim comes last. The
+        environment is good for one command: others with the same count as strangers in its tree.
         """
+        return folders.preload(self.prepare_launch(label)[0], env)
+
+    def prepare_launch(self, label: str = "") -> tuple[str, int]:
+        """Makes the link by whose name in LD_PRELOAD a command joins; returns it and the number of the launch."""
         encoded = os.fsencode(label)
-        if len(encoded) > 31 or b"\0" in encoded:
-            raise UsageError(f"a label has at most 31 bytes: {label!r}")
+        if len(encoded) > LABEL_BYTES or b"\0" in encoded:
+            raise UsageError(f"a label has at most {LABEL_BYTES} bytes: {label!r}")
         with self.block.lock:
             self._launches += 1
             number = self._launches
-        launch = self.block.area("struct fl_launch", "launches_off")[number % lib.FL_MAX_LAUNCHES]
+        launch = self._launch(number)
         launch.claimed, launch.number = 0, number
         ffi.memmove(launch.label, encoded + b"\0", len(encoded) + 1)
-        link = str(folders.link(self.folder, number))
-        result = dict(os.environ if env is None else env)
-        others = [one for one in result.get("LD_PRELOAD", "").replace(" ", ":").split(":") if one]
-        result["LD_PRELOAD"] = ":".join([*others, link])
-        return result
+        return str(folders.link(self.folder, number)), number
+
+    def _launch(self, number: int) -> Any:
+        return self.block.area("struct fl_launch", "launches_off")[number % lib.FL_MAX_LAUNCHES]
 
     def popen(self, command: Sequence[str], *, label: str = "", **options: Any) -> subprocess.Popen[Any]:
         """Starts a command under this session; `options` are those of subprocess.Popen.
@@ -139,9 +224,7 @@ class Session:
         env = self.environment(label, options.pop("env", None))
         image = target.check(command[0], env.get("PATH"), options.get("cwd"))
         env["LD_PRELOAD"] = ":".join([*image.preload_first, env["LD_PRELOAD"]])
-        child = subprocess.Popen(command, env=env, **options)
-        self._children.append(child)
-        return child
+        return subprocess.Popen(command, env=env, **options)
 
     def run(self, command: Sequence[str], *, label: str = "", **options: Any) -> subprocess.CompletedProcess[Any]:
         """Runs a command under this session to its end; `options` are those of subprocess.run, except `check`."""
@@ -163,20 +246,28 @@ class Session:
 
     def events(self) -> list[Event]:
         """The firings since the session began, oldest first (the last 4,096 if nobody asked in between)."""
-        self._seen.extend(self._reader.read())
-        return list(self._seen)
+        with self.block.lock:
+            self._seen.extend(self._reader.read())
+            return list(self._seen)
 
     def report(self) -> list[RuleReport]:
         """Each rule that was ever live, with its counters and its first firing."""
-        firsts: dict[int, Event] = {}
-        for event in self.events():
-            if event.rule is not None:
-                firsts.setdefault(event.rule, event)
-        live = self.block.rules
+        firsts = {event.number: event for event in self.events() if event.rule is not None}
+        with self.block.lock:
+            live, known = self.block.rules, dict(self._known)
         return [
-            RuleReport(slot, rule, slot in live, self.block.count(slot), firsts.get(slot))
-            for slot, rule in self._known.items()
+            RuleReport(slot, rule, slot in live, self.block.count(slot), firsts.get(self.block.first_event(slot)))
+            for slot, rule in known.items()
         ]
+
+    def snapshot(self, launch: int | None = None, members: Sequence[int] = ()) -> Snapshot:
+        """Everything the session knows at this moment; with `launch`, `attached` is of that launched command."""
+        ctl = self.block.ctl
+        attached = ctl.attached if launch is None else self._launch(launch).claimed
+        return Snapshot(
+            self.name, self._owner, self.seed, self.block.now_ns(), tuple(self.report()), tuple(self.processes()),
+            int(attached), int(ctl.attach_refused), int(ctl.counters_full), tuple(members),
+        )  # fmt: skip
 
     def processes(self) -> list[ProcessView]:
         """Every process that was attached at some time and whose slot was not given away."""
@@ -188,9 +279,14 @@ class Session:
 
     def close(self) -> None:
         """Disarms every process, and removes what the session left on the machine. Targets go on running. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
+        with self.block.lock:
+            if self._closed or os.getpid() != self._owner:
+                return
+            self._closed = True
+        os.eventfd_write(self._stop_serving, 1)
+        if self._serving and self._serving is not threading.current_thread():
+            self._serving.join()
+        os.close(self._stop_serving)
         self.block.disarm()
         self._guard.dismiss()
         self.block.close()

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
+from faultlib.errors import SessionGone
 from faultlib.inject import background, stacks
 from faultlib.inject.events import Event
-from faultlib.inject.session import Session
+from faultlib.inject.snapshot import RuleReport, Snapshot
 
 POLL_S = 0.05
 
@@ -25,6 +26,7 @@ class Row:
     matched: int
     fired: int
     first: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +53,49 @@ def place(event: Event) -> str:
     return ", ".join(parts)
 
 
-def collect(session: Session, command: Sequence[str], status: int) -> RunReport:
-    """Reads everything the report says out of the session, which must still be open."""
+class Source(Protocol):
+    """A session, our own or another process'."""
+
+    def snapshot(self, launch: int | None = None) -> Snapshot: ...
+    def events(self) -> list[Event]: ...
+
+
+def collect(session: Source, command: Sequence[str], status: int, launch: int | None = None) -> RunReport:
+    """Reads everything the report says out of the session, which must still be open.
+
+    With `launch`, what is said of processes is of that launched command: a shared session has others.
+    """
+    snapshot = session.snapshot(launch)
     rows = tuple(
-        Row(str(row.rule.text), row.count.matched, row.count.fired, place(row.first) if row.first else "-")
-        for row in session.report()
+        Row(str(row.rule.text), row.count.matched, row.count.fired, _first(row), row.slot) for row in snapshot.rules
     )
-    attached = int(session.block.ctl.attached)
     return RunReport(
-        tuple(command), status, session.seed, rows, tuple(session.events()), attached, tuple(_warnings(session, rows, attached))
-    )
+        tuple(command), status, snapshot.seed, rows, tuple(session.events()), snapshot.attached,
+        tuple(_warnings(snapshot, rows, launch)),
+    )  # fmt: skip
 
 
-def _warnings(session: Session, rows: Sequence[Row], attached: int) -> list[str]:
+def _first(row: RuleReport) -> str:
+    if row.first:
+        return place(row.first)
+    return "no longer known" if row.count.fired else "-"
+
+
+def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> list[str]:
     found = []
-    if not attached:
+    processes = [process for process in snapshot.processes if launch in (None, process.launch)]
+    if not snapshot.attached:
         found.append("the shim never woke up in the target: nothing could be injected")
-    for process in session.uncovered():
-        who = f"process {process.lineage} (pid {process.pid})"
-        found.append(f"not covered: {who} went on to {process.exe}, which does not load the shim")
-    if any(process.io_uring for process in session.processes()):
+    for process in processes:
+        if process.state == "exec-pending":
+            who = f"process {process.lineage} (pid {process.pid})"
+            found.append(f"not covered: {who} went on to {process.exe}, which does not load the shim")
+    if any(process.io_uring for process in processes):
         found.append("not covered: a process uses io_uring, whose operations no rule sees")
-    ctl = session.block.ctl
-    if ctl.attach_refused:
-        found.append(f"not covered: {ctl.attach_refused} processes found no free slot")
-    if ctl.counters_full:
-        found.append(f"{ctl.counters_full} matching calls could not be counted: the tables are full")
+    if snapshot.refused:
+        found.append(f"not covered: {snapshot.refused} processes found no free slot")
+    if snapshot.uncounted:
+        found.append(f"{snapshot.uncounted} matching calls could not be counted: the tables are full")
     silent = [row.rule for row in rows if not row.fired]
     if silent:
         found.append("never fired: " + ", ".join(silent))
@@ -108,8 +127,10 @@ def write_json(report: RunReport, file: str) -> None:
 class Live:
     """Prints each fault while the target runs."""
 
-    def __init__(self, session: Session, stream: IO[str]) -> None:
+    def __init__(self, session: Source, stream: IO[str], launch: int | None = None) -> None:
+        """Of a shared session, only the faults of that launched command."""
         self._session = session
+        self._tree = None if launch is None else str(launch)
         self._stream = stream
         self._printed = 0
         self._stop = threading.Event()
@@ -120,8 +141,13 @@ class Live:
             self._print()
 
     def _print(self) -> None:
-        events = self._session.events()
+        try:
+            events = self._session.events()
+        except SessionGone:  # said at the end
+            return
         for event in events[self._printed :]:
+            if self._tree not in (None, event.lineage.split(".")[0]):
+                continue
             seconds = event.time_ns / 1e9
             print(f"[{seconds:10.6f}] {event.effect} {place(event)} = {event.outcome} (INJECTED)", file=self._stream, flush=True)
         self._printed = len(events)

@@ -1,0 +1,74 @@
+"""What a session is and did at one moment, as plain values: for reports, and as JSON over the control socket."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from faultlib.inject import grammar
+from faultlib.inject.control import Count, ProcessView
+from faultlib.inject.events import Event
+from faultlib.inject.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReport:
+    """What became of one rule: `first` is its first firing, None if it never fired or that is no longer known."""
+
+    slot: int
+    rule: Rule
+    live: bool
+    count: Count
+    first: Event | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values; the rule is its text."""
+        return {
+            "number": self.slot, "name": self.rule.name, "rule": self.rule.text, "live": self.live,
+            "matched": self.count.matched, "fired": self.count.fired, "first": self.first.as_dict() if self.first else None,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RuleReport:
+        """Reads what `to_json` wrote."""
+        first = Event.from_dict(data["first"]) if data["first"] else None
+        count = Count(data["matched"], data["fired"])
+        return cls(data["number"], grammar.parse_rule(data["rule"]), data["live"], count, first)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A session at one moment.
+
+    `time_ns` is its age in nanoseconds; `attached` counts the programs in which the shim woke up (of one launch, if one was
+    asked for), `refused` the processes that found no free slot, `uncounted` the matching calls that found no counter;
+    `members` are the pids of the `faultlib run --session` that share it.
+    """
+
+    name: str | None
+    pid: int
+    seed: int
+    time_ns: int
+    rules: tuple[RuleReport, ...]
+    processes: tuple[ProcessView, ...]
+    attached: int
+    refused: int
+    uncounted: int
+    members: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The snapshot as JSON values."""
+        return {
+            "name": self.name, "pid": self.pid, "seed": self.seed, "time_ns": self.time_ns, "attached": self.attached,
+            "refused": self.refused, "uncounted": self.uncounted, "members": list(self.members),
+            "rules": [rule.to_json() for rule in self.rules], "processes": [asdict(process) for process in self.processes],
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Snapshot:
+        """Reads what `to_json` wrote."""
+        return cls(
+            data["name"], data["pid"], data["seed"], data["time_ns"], tuple(map(RuleReport.from_json, data["rules"])),
+            tuple(ProcessView(**process) for process in data["processes"]), data["attached"], data["refused"],
+            data["uncounted"], tuple(data["members"]),
+        )  # fmt: skip
