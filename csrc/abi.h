@@ -120,6 +120,7 @@ struct fl_set {
     uint16_t slot[FL_LIVE_RULES];    /* position -> slot */
 };
 
+enum fl_closed { FL_OPEN, FL_CLOSED_BY_OWNER_OR_GUARD, FL_CLOSED_BY_TARGET };
 enum fl_proc_state { FL_PROC_FREE, FL_PROC_CLAIMED, FL_PROC_LIVE, FL_PROC_EXEC_PENDING, FL_PROC_EXITED };
 enum fl_proc_flag {
     FL_PROC_PATCHED = 1, FL_PROC_PATCH_REFUSED = 2, FL_PROC_SPAWNED = 8, FL_PROC_IO_URING = 16, FL_PROC_ORPHAN = 32,
@@ -236,7 +237,7 @@ struct fl_ctl {
     uint32_t generation;        /* of the live rule set */
     uint32_t track_since;       /* the generation at which descriptors began to be tracked */
     uint32_t procs_full;        /* every slot has been used once: look for dead ones at once */
-    uint32_t closed;            /* the session has ended: nobody attaches any more */
+    uint32_t closed;            /* FL_CLOSED_*: the session has ended, nobody attaches any more */
     uint64_t uid;               /* the session's random number, also in the name of its folder */
     int32_t owner_pid;
     int32_t guard_pid;

@@ -315,7 +315,8 @@ int fl_owner_alive(void)
     if (!(__atomic_load_n((uint32_t *)fl_ctl->owner_lock, __ATOMIC_ACQUIRE) & FUTEX_OWNER_DIED))
         return 1;
     __atomic_store_n(&fl_ctl->gate, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&fl_ctl->closed, 1, __ATOMIC_SEQ_CST);
+    uint32_t open = FL_OPEN;
+    __atomic_compare_exchange_n(&fl_ctl->closed, &open, FL_CLOSED_BY_TARGET, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
     return 0;
 }
 
@@ -325,10 +326,12 @@ __attribute__((destructor(101))) static void tidy_up(void)
 {
     if (!fl_ctl->magic || fl_owner_alive())
         return;
+    /* A guard that is not at work yet may be dying too. */
+    unsigned wait_ms = __atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE) == FL_CLOSED_BY_TARGET ? 300 : 0;
     char folder[sizeof fl_link_path];
     append(folder, fl_link_path);
     *strrchr(folder, '/') = '\0';
-    if (fl_pid_gone(fl_ctl->guard_pid) && !fl_someone_attached(fl_ctl, (int)fl_sys1(SYS_getpid, 0)))
+    if (fl_pid_gone(fl_ctl->guard_pid, wait_ms) && !fl_someone_attached(fl_ctl, (int)fl_sys1(SYS_getpid, 0)))
         fl_remove_folder(folder);
 }
 

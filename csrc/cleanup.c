@@ -11,15 +11,15 @@
 
 static struct fl_proc *slots(const struct fl_ctl *ctl) { return (struct fl_proc *)((char *)ctl + ctl->procs_off); }
 
-int fl_pid_gone(int pid)
+int fl_pid_gone(int pid, unsigned wait_ms)
 {
     if (fl_sys3(SYS_kill, pid, 0, 0) == -ESRCH)
         return 1;
     struct pollfd end = {.fd = (int)fl_sys3(SYS_pidfd_open, pid, 0, 0), .events = POLLIN};
     if (end.fd < 0)
         return 0;
-    struct timespec now = {0};
-    long ended = fl_sys6(SYS_ppoll, (long)&end, 1, (long)&now, 0, 0, 0);
+    struct timespec wait = {.tv_nsec = wait_ms * 1000000l};
+    long ended = fl_sys6(SYS_ppoll, (long)&end, 1, (long)&wait, 0, 0, 0);
     fl_sys1(SYS_close, end.fd);
     return ended == 1;
 }
@@ -30,7 +30,7 @@ int fl_someone_attached(const struct fl_ctl *ctl, int except)
     for (int i = 0; i < FL_MAX_PROCS; i++) {
         uint32_t state = __atomic_load_n(&procs[i].state, __ATOMIC_ACQUIRE);
         if ((state == FL_PROC_LIVE || state == FL_PROC_EXEC_PENDING) && procs[i].pid > 0 && procs[i].pid != except &&
-            !fl_pid_gone(procs[i].pid))
+            !fl_pid_gone(procs[i].pid, 0))
             return procs[i].pid;
     }
     return 0;

@@ -4,8 +4,8 @@
 #include "abi.h"
 
 #pragma GCC visibility push(hidden)
-/* Whether a process has ended, also when nobody has collected it yet. Takes a descriptor for a moment. */
-int fl_pid_gone(int pid);
+/* Whether a process has ended, or does within `wait_ms`, also when nobody collects it. Takes a descriptor for a moment. */
+int fl_pid_gone(int pid, unsigned wait_ms);
 /* The pid of some other process that is attached and alive, 0 if there is none. */
 int fl_someone_attached(const struct fl_ctl *ctl, int except);
 /* Wakes those whom a rule (its slot + 1; 0: any) has stopped. Returns how many there were. */

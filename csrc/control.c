@@ -124,7 +124,7 @@ void fl_clock_bind(struct fl_ctl *ctl)
 void fl_disarm(struct fl_ctl *ctl)
 {
     __atomic_store_n(&ctl->gate, 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&ctl->closed, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&ctl->closed, FL_CLOSED_BY_OWNER_OR_GUARD, __ATOMIC_SEQ_CST);
     uint32_t next = ctl->generation + 1;
     struct fl_set *set = &ctl->set[next & 1];
     memset(set, 0, sizeof *set);

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from faultlib.inject import folder
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -27,22 +26,19 @@ def faultlib(tmp_path: Path) -> Run:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """Every test leaves /dev/shm as it found it."""
-    before = set(folder.base().glob("faultlib.*"))
+def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test has a place of its own for its sessions, with a short name for the sockets, and leaves it empty."""
+    shm = Path("/dev/shm")
+    place = Path(tempfile.mkdtemp(prefix="fl-", dir=shm if shm.is_dir() else None))
+    place.chmod(0o755)
+    monkeypatch.setenv("FAULTLIB_DIR", str(place))
     yield
     deadline = time.monotonic() + 10  # a guard may still be at it
-    while left := [path for path in set(folder.base().glob("faultlib.*")) - before if _is_ours(path) and not _owner_lives(path)]:
+    while left := [path for path in place.iterdir() if not _owner_lives(path)]:
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.02)
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a session's folder links to the shim of this checkout: somebody else may be at work on this machine."""
-    try:
-        return any(link.is_symlink() and link.readlink() == folder.SHIM for link in path.iterdir())
-    except FileNotFoundError:
-        return False
+    if not any(place.iterdir()):
+        place.rmdir()
 
 
 def _owner_lives(path: Path) -> bool:

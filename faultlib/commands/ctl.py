@@ -77,10 +77,10 @@ def list_(every: bool, as_json: bool) -> None:
     """The rules, with their counters."""
     with _attach() as session:
         rules = [rule for rule in session.report() if rule.live or every]
-    rows = [
-        [rule.slot, rule.rule.name or "-", rule.count.matched, rule.count.fired, rule.rule.text + ("" if rule.live else "  (removed)")]
-        for rule in rules
-    ]
+    rows = []
+    for rule in rules:
+        text = rule.rule.text + ("" if rule.live else "  (removed)")
+        rows.append([rule.slot, rule.rule.name or "-", rule.count.matched, rule.count.fired, text])
     text = _table(["number", "name", "matched", "fired", "rule"], rows) if rows else "no rules"
     _say(as_json, [rule.to_json() for rule in rules], text)
 

@@ -31,7 +31,7 @@ def rules_files(function: F) -> F:
     )(function)  # fmt: skip
 
 
-class ReportFile(click.ParamType):
+class ReportFile(click.ParamType):  # type: ignore[type-arg]
     """A file that a report can be written to, or `-`. Checked now: after the run it would be too late."""
 
     name = "file"

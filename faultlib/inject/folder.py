@@ -36,7 +36,9 @@ class Place:
 
 
 def base() -> Path:
-    """Where sessions' folders are made."""
+    """Where sessions' folders are made: $FAULTLIB_DIR, else /dev/shm, else the temporary directory."""
+    if named := os.environ.get("FAULTLIB_DIR"):
+        return Path(named).absolute()
     shm = Path("/dev/shm")
     if shm.is_dir() and os.access(shm, os.W_OK | os.X_OK):
         return shm
@@ -48,7 +50,7 @@ def create(descriptor: int, uid: int) -> Path:
     sweep()
     folder = base() / f"faultlib.{os.getpid()}.{descriptor}.{uid:x}"
     if re.search(r"[\s:]", str(folder)):
-        raise FaultlibError(f"{folder.parent} cannot hold a session: LD_PRELOAD allows no space or colon; set TMPDIR")
+        raise FaultlibError(f"{folder.parent} cannot hold a session: LD_PRELOAD allows no space or colon; set FAULTLIB_DIR")
     try:
         folder.mkdir(mode=0o755)
         folder.chmod(0o755)

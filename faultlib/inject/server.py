@@ -62,7 +62,7 @@ class Server:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         path = str(session.folder / folder.SOCKET)
         if len(os.fsencode(path)) > PATH_BYTES:
-            raise FaultlibError(f"{path} is too long for a socket: set TMPDIR to a shorter one")
+            raise FaultlibError(f"{path} is too long for a socket: set FAULTLIB_DIR to a shorter one")
         os.fchmod(self._listener.fileno(), 0o600)  # before there is a file: nobody else ever gets in
         self._listener.bind(path)
         self._listener.listen(16)

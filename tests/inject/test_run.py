@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import faultlib as api
+from faultlib.inject import folder
 from tests.conftest import Run
 
 
@@ -99,7 +100,7 @@ def test_killed_controller_leaves_targets_running_and_disarmed(tmp_path: Path) -
         assert time.monotonic() < deadline, "still armed"
         time.sleep(0.05)
     (tmp_path / "stop").touch()
-    while list(Path("/dev/shm").glob(f"faultlib.{controller.pid}.*")):
+    while list(folder.base().glob(f"faultlib.{controller.pid}.*")):
         assert time.monotonic() < deadline, "the folder was left behind"
         time.sleep(0.05)
 
