@@ -36,6 +36,12 @@ class RuleReport:
         return cls(data["number"], grammar.parse_rule(data["rule"]), data["live"], count, first)
 
 
+def _process(data: dict[str, Any]) -> ProcessView:
+    """JSON has lists for tuples."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return ProcessView(**fields)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A session at one moment.
@@ -69,6 +75,6 @@ class Snapshot:
         """Reads what `to_json` wrote."""
         return cls(
             data["name"], data["pid"], data["seed"], data["time_ns"], tuple(map(RuleReport.from_json, data["rules"])),
-            tuple(ProcessView(**process) for process in data["processes"]), data["attached"], data["refused"],
+            tuple(map(_process, data["processes"])), data["attached"], data["refused"],
             data["uncounted"], tuple(data["members"]),
         )  # fmt: skip

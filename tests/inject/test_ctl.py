@@ -192,9 +192,9 @@ def test_another_users_session_is_refused() -> None:
         pytest.skip("only root can be two users")
     with api.Session(name="mine") as session:
         assert stat.S_IMODE((session.folder / folder.SOCKET).stat().st_mode) == 0o600
-        refused = "UsageError: the session mine is another user's"
+        refused, pid = "UsageError: the session mine is another user's", os.getpid()
         assert as_nobody(lambda: str(client.attach("mine"))) == refused
-        assert as_nobody(lambda: str(client.attach(os.getpid()))) == refused.replace("mine", str(os.getpid()))
+        assert as_nobody(lambda: str(client.attach(pid))) == refused.replace("mine", str(pid))
         assert as_nobody(lambda: str(client.attach())) == "UsageError: no session is running"
         assert as_nobody(lambda: str(client.Connection.to(folder.places()[0]))) == refused
         assert as_nobody(lambda: str([(one.name, one.snapshot) for one in client.sessions()])) == "[('mine', None)]"
