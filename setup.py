@@ -17,7 +17,7 @@ CONTROLLER_ONLY = {"control.c", "guard.c", "spill.c"}
 SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter
     -fPIC -shared -fvisibility=hidden -ftls-model=initial-exec -fno-plt
     -fno-strict-aliasing -fno-builtin -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch -Icsrc
-    -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack""".split()  # noqa: SIM905
+    -Wl,-z,initfirst -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack""".split()
 
 NO_BUILD_PATHS = f"-ffile-prefix-map={Path.cwd()}=."
 

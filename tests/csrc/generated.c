@@ -6,12 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* What call.c and attach.c hold in the shim. */
 struct fl_ctl *fl_ctl;
-fl_fn fl_real[FL_SYMS];
 __thread struct fl_thread fl_thread;
 
 static uint64_t state;
@@ -79,11 +77,11 @@ static struct fl_rule any_rule(uint32_t id, uint32_t strings)
     return rule;
 }
 
-static struct fl_ctl *make_block(uint64_t journal, uint64_t firings)
+static struct fl_ctl *make_block(uint64_t journal, uint64_t firings, uint64_t text_bytes)
 {
-    uint64_t size = fl_layout_size(journal, firings);
+    uint64_t size = fl_layout_size(journal, firings, text_bytes);
     struct fl_ctl *ctl = calloc(1, size);
-    fl_layout(ctl, journal, firings);
+    fl_layout(ctl, journal, firings, text_bytes);
     EXPECT(ctl->size == size);
     ctl->generation = 2;
     ctl->set[0].generation = 2;
@@ -198,15 +196,10 @@ static void descriptors(void)
 static void rings(uint64_t *read, uint64_t *recorded)
 {
     struct fl_ring *ring = &fl_ctl->firings;
-    char *name = text("xyz", 8);
-    struct fl_rule rule = any_rule((uint32_t)below(FL_MAX_RULES), FL_STRING_BYTES);
-    struct fl_choice choice = {&rule, any(), any()};
+    struct fl_event *events = (struct fl_event *)((char *)fl_ctl + ring->offset);
     for (uint64_t n = below(12); n; n--, ++*recorded) {
-        unsigned op = (unsigned)below(FL_OPS);
-        long a[6] = {(long)wild(), (long)wild(), (long)wild(), (long)wild(), (long)wild(), (long)wild()};
-        struct fl_frame f = {.op = op, .a = a, .info = &fl_op_table[op], .fd = 3, .path = fl_intern(name)};
-        f.proc = below(2) ? FL_AREA(struct fl_proc, procs_off) + below(FL_MAX_PROCS) : NULL;
-        fl_record(ring, &f, (long)wild(), below(4) ? &choice : NULL);
+        struct fl_event *event = &events[ring->head++ & (ring->capacity - 1)];
+        event->sequence = ring->head;
     }
     uint64_t most = 1 + below(9);
     struct fl_event *out = malloc(most * sizeof *out);
@@ -216,15 +209,26 @@ static void rings(uint64_t *read, uint64_t *recorded)
     *read += got;
     EXPECT(*read + ring->lost + (ring->head - ring->tail) == *recorded);
     free(out);
-    free(name);
+}
+
+static void texts(void)
+{
+    char *made = text("ab\tc", below(50) ? 9 : 300);
+    uint32_t n = (uint32_t)strlen(made), id = fl_text(made, n);
+    EXPECT(id <= fl_ctl->text_capacity);
+    if (id) {
+        const struct fl_text *entry = &FL_AREA(struct fl_text, texts_off)[id - 1];
+        EXPECT(entry->length == n && entry->offset + n <= fl_ctl->text_bytes);
+        EXPECT(!memcmp(FL_AREA(char, text_bytes_off) + entry->offset, made, n) && fl_text(made, n) == id);
+    }
+    free(made);
 }
 
 int main(int count, char **arguments)
 {
     EXPECT(count == 3);
     state = strtoull(arguments[1], NULL, 0);
-    fl_real[FL_SYM_clock_gettime] = (fl_fn)clock_gettime;
-    struct fl_ctl *ctl = make_block(1 + below(5), 1 + below(20));
+    struct fl_ctl *ctl = make_block(1 + below(5), 1 + below(20), below(2) * 4096);
     uint64_t read = 0, recorded = 0;
     for (long round = strtol(arguments[2], NULL, 0); round; round--) {
         if (!below(50))
@@ -234,6 +238,7 @@ int main(int count, char **arguments)
         paths();
         descriptors();
         rings(&read, &recorded);
+        texts();
     }
     fl_disarm(ctl);
     EXPECT(!ctl->gate && ctl->closed);

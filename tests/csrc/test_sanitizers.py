@@ -13,7 +13,7 @@ from tests.test_readme import checkout
 
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "csrc"
-PURE = ("decide", "ops", "control", "cleanup", "path", "fdtable", "record")
+PURE = ("decide", "ops", "control", "cleanup", "path", "fdtable", "text")
 FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-cast-function-type", "-Wno-array-parameter")
 SEEDS = range(1, 9)
 ROUNDS = 20_000

@@ -7,7 +7,6 @@ import pytest
 from tests.targets.conftest import Compile, Under
 
 
-
 @pytest.mark.parametrize("way", ["cancel-read", "cancel-write", "cancel-fcntl"])
 @pytest.mark.parametrize("rules", [[], ["write:error=EIO:path=none"], ["read,write:error=EIO:path=none:fdkind=any", "fcntl:error=EIO!:path=none"]], ids=["idle", "a rule", "armed"])
 def test_a_blocked_thread_is_cancelled(way: str, rules: list[str], under: Under, compiled: Compile) -> None:
