@@ -52,6 +52,8 @@ struct fl_thread {
     int32_t child_pid;
     struct fl_proc *child;
     char path[48];
+    void *left_behind;    /* by a spawned child's exec in our memory: a mapping of so many bytes, to be given back by us */
+    size_t left_bytes;
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
     struct fl_thread_counter counters[FL_LIVE_RULES];
 };

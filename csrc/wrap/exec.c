@@ -161,13 +161,19 @@ static int exec_with(exec_fn call, const char *path, char *const argv[], char *c
             return -1;
         }
         made = (char **)at;
+        if (fl_thread.spawning) { /* a successful exec leaves it behind in our parent */
+            fl_thread.left_behind = made;
+            fl_thread.left_bytes = bytes;
+        }
     }
     make_list(made, (char *)(made + entries), envp, list, link, first);
     mark_pending(proc, path);
     int result = call(path, argv, made, extra, extra2), error = errno;
     unmark_pending(proc);
-    if (made != small)
+    if (made != small) {
+        fl_thread.left_behind = NULL;
         fl_sys3(SYS_munmap, made, bytes, 0);
+    }
     errno = error;
     return result;
 }

@@ -20,7 +20,14 @@ void fl_spawn_begin(void)
     }
 }
 
-void fl_spawn_end(void) { fl_thread.spawning = 0; }
+void fl_spawn_end(void)
+{
+    fl_thread.spawning = 0;
+    if (fl_thread.left_behind) {
+        fl_sys3(SYS_munmap, fl_thread.left_behind, fl_thread.left_bytes, 0);
+        fl_thread.left_behind = NULL;
+    }
+}
 
 #define FORK(symbol)                                                              \
     FL_EXPORT pid_t symbol(void);                                                 \

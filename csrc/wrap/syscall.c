@@ -8,6 +8,7 @@ static const struct { short number; unsigned short symbol, op; } known[] = {
     {SYS_close, FL_SYM_close, FL_OP_CLOSE}, {SYS_close_range, FL_SYM_close_range, FL_OP_CLOSE_RANGE},
     {SYS_pread64, FL_SYM_pread64, FL_OP_PREAD}, {SYS_pwrite64, FL_SYM_pwrite64, FL_OP_PWRITE},
     {SYS_readv, FL_SYM_readv, FL_OP_READV}, {SYS_writev, FL_SYM_writev, FL_OP_WRITEV},
+    {SYS_preadv, FL_SYM_preadv64, FL_OP_PREADV}, {SYS_pwritev, FL_SYM_pwritev64, FL_OP_PWRITEV},
     {SYS_copy_file_range, FL_SYM_copy_file_range, FL_OP_COPY_FILE_RANGE}, {SYS_sendfile, FL_SYM_sendfile64, FL_OP_SENDFILE},
     {SYS_splice, FL_SYM_splice, FL_OP_SPLICE}, {SYS_fsync, FL_SYM_fsync, FL_OP_FSYNC},
     {SYS_fdatasync, FL_SYM_fdatasync, FL_OP_FDATASYNC}, {SYS_syncfs, FL_SYM_syncfs, FL_OP_SYNCFS},
@@ -21,6 +22,8 @@ static const struct { short number; unsigned short symbol, op; } known[] = {
     {SYS_lseek, FL_SYM_lseek64, FL_OP_LSEEK}, {SYS_flock, FL_SYM_flock, FL_OP_FLOCK},
     {SYS_clock_gettime, FL_SYM_clock_gettime, FL_OP_CLOCK_GETTIME}, {SYS_gettimeofday, FL_SYM_gettimeofday, FL_OP_GETTIMEOFDAY},
     {SYS_fchmod, FL_SYM_fchmod, FL_OP_FCHMOD}, {SYS_fchown, FL_SYM_fchown, FL_OP_FCHOWN},
+    {SYS_fchownat, FL_SYM_fchownat, FL_OP_FCHOWNAT}, {SYS_utimensat, FL_SYM_utimensat, FL_OP_UTIMENSAT},
+    {SYS_mmap, FL_SYM_mmap64, FL_OP_MMAP}, {SYS_munmap, FL_SYM_munmap, FL_OP_MUNMAP},
     {SYS_execve, FL_SYM_execve, FL_OP_EXECVE},
 #ifdef SYS_open
     {SYS_open, FL_SYM_open64, FL_OP_OPEN}, {SYS_creat, FL_SYM_creat64, FL_OP_CREAT}, {SYS_rename, FL_SYM_rename, FL_OP_RENAME},
@@ -44,23 +47,60 @@ static __attribute__((noinline)) int find(long number)
 int execve(const char *, char *const[], char *const[]);
 int unlinkat(int, const char *, int);
 int fcntl(int, int, ...);
+int faccessat(int, const char *, int, int);
+int fchmodat(int, const char *, unsigned, int);
+long preadv64v2(int, const void *, int, long, int);
+long pwritev64v2(int, const void *, int, long, int);
 
-/* Numbers whose libc wrappers decide more than a table can say go through those. */
-static int by_wrapper(long number)
+#define REAL_SYSCALL ((long (*)(long, ...))fl_real[FL_SYM_syscall])
+
+/* openat2 in the shape of openat, for the rules; what it gets in addition stands behind. */
+long fl_real_openat2(long dir, long path, long flags, long mode, long how, long size)
 {
-    return number == SYS_execve || number == SYS_unlinkat || number == SYS_fcntl || number == SYS_io_uring_setup;
+    (void)flags, (void)mode;
+    return REAL_SYSCALL(SYS_openat2, dir, path, how, size);
 }
 
-static __attribute__((noinline)) long wrapped(long number, long a, long b, long c)
+static long openat2(long dir, long path, long how, long size)
+{
+    const uint64_t *given = (const uint64_t *)how; /* struct open_how: flags, mode, resolve */
+    if (FL_IDLE(OPENAT) || !how || size < 24)
+        return REAL_SYSCALL(SYS_openat2, dir, path, how, size);
+    return FL_CALL(fl_openat2, OPENAT, dir, path, (long)given[0], (long)given[1], how, size);
+}
+
+static long io_uring(long number, long entries, long parameters)
+{
+    if (fl_self_page.self.proc) /* it works behind our back: named in the summary */
+        __atomic_fetch_or(&fl_self_page.self.proc->flags, FL_PROC_IO_URING, __ATOMIC_RELAXED);
+    return REAL_SYSCALL(number, entries, parameters);
+}
+
+/* Numbers whose libc wrappers decide more than a table can say, or take other arguments, go through those. */
+static int by_wrapper(long number)
+{
+    switch (number) {
+    case SYS_execve: case SYS_unlinkat: case SYS_fcntl: case SYS_faccessat: case SYS_faccessat2: case SYS_fchmodat:
+    case SYS_preadv2: case SYS_pwritev2: case SYS_openat2: case SYS_io_uring_setup:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static __attribute__((noinline)) long wrapped(long number, long a, long b, long c, long d, long f)
 {
     switch (number) {
     case SYS_execve: return execve((const char *)a, (char *const *)b, (char *const *)c);
     case SYS_unlinkat: return unlinkat((int)a, (const char *)b, (int)c);
     case SYS_fcntl: return fcntl((int)a, (int)b, c);
-    default: /* io_uring works behind our back: named in the summary */
-        if (fl_self_page.self.proc)
-            __atomic_fetch_or(&fl_self_page.self.proc->flags, FL_PROC_IO_URING, __ATOMIC_RELAXED);
-        return ((long (*)(long, ...))fl_real[FL_SYM_syscall])(number, a, b, c);
+    case SYS_faccessat: return faccessat((int)a, (const char *)b, (int)c, 0);
+    case SYS_faccessat2: return faccessat((int)a, (const char *)b, (int)c, (int)d);
+    case SYS_fchmodat: return fchmodat((int)a, (const char *)b, (unsigned)c, 0);
+    case SYS_preadv2: return preadv64v2((int)a, (const void *)b, (int)c, d, (int)f); /* e is the offset's high half */
+    case SYS_pwritev2: return pwritev64v2((int)a, (const void *)b, (int)c, d, (int)f);
+    case SYS_openat2: return openat2(a, b, c, d);
+    default: return io_uring(number, a, b);
     }
 }
 
@@ -73,7 +113,7 @@ FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long
         fl_timed_syscall(number, (long[6]){a, b, c, d, e, f}, &result))
         return result;
     if (by_wrapper(number))
-        return wrapped(number, a, b, c);
+        return wrapped(number, a, b, c, d, f);
     if (!__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) || (at = find(number)) < 0)
         return FL_REAL(syscall, long, long, long, long, long, long, long, long)(number, a, b, c, d, e, f);
     return fl_call(known[at].symbol, known[at].op, (long[6]){a, b, c, d, e, f});

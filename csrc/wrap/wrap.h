@@ -24,4 +24,7 @@ __attribute__((visibility("hidden"))) int fl_timed_syscall(long number, const lo
     __attribute__((unused)) static const struct fl_op_info fl_info_##ID = {.name = NAME, ##__VA_ARGS__};
 #include "../ops.def"
 
+/* The raw call behind FL_SYM_fl_openat2. */
+__attribute__((visibility("hidden"))) long fl_real_openat2(long dir, long path, long flags, long mode, long how, long size);
+
 #endif

@@ -37,7 +37,7 @@ def test_launched_directly_it_is_refused(outside: Outside, tmp_path: Path, fault
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("outside", [one for one in OUTSIDE if one.name != "32-bit"], ids=lambda one: one.name)
+@pytest.mark.parametrize("outside", OUTSIDE, ids=lambda one: one.name)
 def test_as_a_child_it_runs_undisturbed_and_is_named(outside: Outside, tmp_path: Path, faultlib: Run) -> None:
     program = build(outside, tmp_path)
     tmp_path.chmod(0o777)

@@ -122,7 +122,7 @@ def test_a_hanging_lock_is_interrupted_like_a_real_one(under: Under) -> None:
 
 
 def test_skip_and_return_lie(under: Under, compiled: Compile, tmp_path: Path) -> None:
-    calls = "write 10 fsync truncate 3 close".split()
+    calls = ["write", "10", "fsync", "truncate", "3", "close"]
     done = under(["write:skip:path=f", "fsync:return=0:path=f", "truncate:skip:path=f"], compiled("io"), "f", "open", "create", *calls)
     assert done.out == "open 0\nwrite 10\nfsync 0\ntruncate 0\nclose 0\nfcntl -1 EBADF\n"
     assert (tmp_path / "f").read_text() == ""

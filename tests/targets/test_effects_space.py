@@ -41,7 +41,7 @@ def test_several_files_share_the_disk(under: Under, tmp_path: Path) -> None:
 
 def test_overwriting_takes_nothing(under: Under, compiled: Compile, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * 10)
-    done = under("write:space=4:path=f", compiled("io"), "f", "open", "rw", *"write 10 pwrite 10 0 pwrite 10 4 pwrite 1 14 write 1".split())
+    done = under("write:space=4:path=f", compiled("io"), "f", "open", "rw", *["write", "10", "pwrite", "10", "0", "pwrite", "10", "4", "pwrite", "1", "14", "write", "1"])
     assert done.out == "open 0\nwrite 10\npwrite 10\npwrite 10\npwrite -1 ENOSPC\nwrite 1\n"
     assert (tmp_path / "f").stat().st_size == 14
 

@@ -118,7 +118,7 @@ def test_flags_of_every_lock(under: Under) -> None:
 
 
 def test_size_and_offset(under: Under, compiled: Compile) -> None:
-    calls = "write 10 write 100 writev 60 60 . pwrite 10 500 pwrite 10 0".split()
+    calls = ["write", "10", "write", "100", "writev", "60", "60", ".", "pwrite", "10", "500", "pwrite", "10", "0"]
     big = under("write:error=EIO:path=f:size=50+", compiled("io"), "f", "open", "create", *calls)
     assert big.out.splitlines()[1:] == ["write 10", "write -1 EIO", "writev -1 EIO", "pwrite 10", "pwrite 10"]
     far = under("write:error=EIO:path=f:offset=110+", compiled("io"), "f", "open", "create", *calls)

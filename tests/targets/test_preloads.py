@@ -78,7 +78,7 @@ def test_a_sanitized_program(compiler: str, option: str, under: Under, compiled:
         program = compiled("io", option, compiler=compiler)
     except subprocess.CalledProcessError:
         pytest.skip(f"{compiler} {option} does not link here")
-    calls = "open create write 10 pwrite 10 0 writev 3 4 . fsync seek 0 read 4 close".split()
+    calls = ["open", "create", "write", "10", "pwrite", "10", "0", "writev", "3", "4", ".", "fsync", "seek", "0", "read", "4", "close"]
     done = under(["write:error=EIO:path=f:call=pwrite", "write:short=5:path=f:call=writev"], program, "f", *calls)
     assert done.out.splitlines()[:6] == ["open 0", "write 10", "pwrite -1 EIO", "writev 5", "fsync 0", "seek 0"], done
     assert done.status == 0, done.err

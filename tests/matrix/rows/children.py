@@ -21,6 +21,11 @@ def c(name: str, how: str) -> Way:
 SUBPROCESS = "import subprocess, sys; sys.exit(subprocess.run(['bash', '-c', 'echo hi > out'], {}).returncode)"
 SCRIPT = "printf '#!/bin/bash\\necho hi > out\\n' > s; chmod +x s; "
 
+MULTIPROCESSING = (
+    "import multiprocessing as m, subprocess, sys; p = m.get_context('HOW').Process(target=subprocess.check_call, "
+    "args=(['bash', '-c', 'echo hi > out'],)); p.start(); p.join(); sys.exit(p.exitcode)"
+)
+
 WAYS = [
     c("system", "system()"),
     c("clearenv-system", "clearenv() and system()"),
@@ -51,6 +56,9 @@ WAYS = [
     Way("Python os.posix_spawn", "os.posix_spawn()", ("{python}", "-c", "import os, sys; p = os.posix_spawn('/bin/bash', ['bash', '-c', 'echo hi > out'], {}); sys.exit(os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]))")),
     Way("perl system", "system in perl", ("perl", "-e", "delete $ENV{LD_PRELOAD}; exit(system('bash', '-c', 'echo hi > out') >> 8)")),
     Way("node spawnSync", "spawnSync in node", ("node", "-e", "process.exit(require('child_process').spawnSync('bash', ['-c', 'echo hi > out'], {env: {}, stdio: 'inherit'}).status)")),
+    Way("Java ProcessBuilder", "ProcessBuilder in Java, with an empty environment", ("java", "-cp", "{java}", "Files1", "command", "echo hi > out")),
+    Way("Rust Command", "std::process::Command in Rust, with env_clear()", ("{rust}", "command", "echo hi > out")),
+    *(Way(f"multiprocessing {how}", f"multiprocessing in Python, by {how}", ("{python}", "-c", MULTIPROCESSING.replace("HOW", how))) for how in ("fork", "spawn", "forkserver")),
     Way("git alias", "a shell alias of git", ("git", "-c", "alias.x=!bash -c 'echo hi > out'", "x")),
     Way("xargs", "xargs", ("xargs", "-I{}", "bash", "-c", "echo hi > out")),
     Way("setsid", "setsid, a new session", ("setsid", "-w", "bash", "-c", "echo hi > out")),

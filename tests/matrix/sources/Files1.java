@@ -21,6 +21,12 @@ public class Files1 {
                         entry.getFileName();
                 }
                 return;
+            case "command": {
+                ProcessBuilder builder = new ProcessBuilder("bash", "-c", file.toString()).inheritIO();
+                builder.environment().clear();
+                System.exit(builder.start().waitFor());
+                return;
+            }
             case "truncate":
                 try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
                     channel.truncate(1);
