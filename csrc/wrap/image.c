@@ -111,7 +111,7 @@ void fl_look_at_image(const char *path, struct fl_image *image)
     char name[256];
     *image = (struct fl_image){.loader = FL_LOADER_GLIBC};
     for (int depth = 0; depth < SCRIPT_DEPTH; depth++) {
-        struct file file = {.fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0)};
+        struct file file = {.fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0)};
         if (file.fd < 0)
             return;
         int script = interpreter_of(&file, name, sizeof name);

@@ -42,6 +42,8 @@ def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | No
     if found is None:
         why = "is not executable" if "/" in command and Path(place).exists() else "was not found"
         raise CommandNotFound(f"{command}: the command {why}")
+    if not Path(found).is_file():
+        raise CommandNotFound(f"{command}: the command is not a regular file")
     return Path(found)
 
 

@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from tests.transparency.cpython import MODULES, examine
+from tests.transparency.cpython import MODULES, examine, has, python
 
 FULL = os.environ.get("FAULTLIB_TRANSPARENCY") == "full"
 PARTS = {
@@ -26,6 +26,8 @@ DEFAULT_MODES = ("idle", "armed", "recording")
 
 @pytest.mark.parametrize("module", MODULES)
 def test_same_outcomes(module: str) -> None:
+    if not has(module):
+        pytest.skip(f"the test package of {python()} has no {module}")
     if FULL:  # noqa: SIM108 (one line would be too long)
         found = examine(module)
     else:

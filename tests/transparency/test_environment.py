@@ -107,3 +107,13 @@ def test_bad_addresses_are_the_kernels_business(tmp_path: Path) -> None:
     with faultlib.Session(["open,unlink,rename,mkdir,exec:error=EIO:path=/nowhere/*"]) as session:
         done = session.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_executing_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    """The look at what is executed must not wait for a writer."""
+    os.mkfifo(tmp_path / "fifo", 0o755)
+    code = "import os, sys\ntry: os.execv('fifo', ['x'])\nexcept OSError as e: sys.exit(e.errno)"
+    with faultlib.Session() as session:
+        assert session.run([sys.executable, "-c", code], cwd=tmp_path, timeout=20).returncode == 13
+        with pytest.raises(faultlib.CommandNotFound):
+            session.run(["./fifo"], cwd=tmp_path)
