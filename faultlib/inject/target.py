@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import platform
 import shutil
 import stat
 import struct
@@ -12,9 +14,11 @@ from pathlib import Path
 from faultlib.errors import CommandNotFound, NotInstrumentable
 
 _ELF64 = b"\x7fELF\x02\x01"
+_ELF_HEAD_BYTES = 52
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB = 1, 5
 _SCRIPT_DEPTH = 4
+_MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +51,28 @@ def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | No
     return Path(found)
 
 
-def inspect(file: Path, depth: int = 0) -> Image:
-    """Reads what the file is. Raises OSError if it cannot be read."""
+def inspect(file: Path, depth: int = 0, cwd: str | os.PathLike[str] | None = None) -> Image:
+    """Reads what the file is; a script's interpreter may be named below `cwd`. Raises OSError if it cannot be read."""
     with file.open("rb") as stream:
         head = stream.read(4096)
         if head.startswith(b"#!") and depth < _SCRIPT_DEPTH:
             words = head[2:].split(b"\n", 1)[0].split()
             if words:
-                return inspect(Path(os.fsdecode(words[0])), depth + 1)
+                return inspect(Path(cwd or "", os.fsdecode(words[0])), depth + 1, cwd)
         if not head.startswith(b"\x7fELF"):
-            return Image(file, None, (), None)
+            return Image(file, None, (), f"it is no program and has no #! line (a shell would run it: sh {file})")
+        if len(head) < _ELF_HEAD_BYTES:
+            return Image(file, None, (), "it is only the beginning of a program")
         if not head.startswith(_ELF64):
             return Image(file, None, (), "it is a 32-bit program, and the shim is a 64-bit library")
-        stream.seek(0)
-        interpreter, needed = _dynamic(stream.read())
-    why = _reason(file, interpreter)
-    return Image(file, interpreter, needed, why)
+        if struct.unpack_from("<H", head, 18)[0] != _MACHINES.get(platform.machine()):
+            return Image(file, None, (), f"it is a program for another processor than {platform.machine()}")
+        try:
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                interpreter, needed = _dynamic(data)
+        except (struct.error, ValueError):
+            return Image(file, None, (), "it is only the beginning of a program")
+    return Image(file, interpreter, needed, _reason(file, interpreter))
 
 
 def _reason(file: Path, interpreter: str | None) -> str | None:
@@ -80,7 +90,7 @@ def _reason(file: Path, interpreter: str | None) -> str | None:
     return None
 
 
-def _dynamic(data: bytes) -> tuple[str | None, tuple[str, ...]]:
+def _dynamic(data: mmap.mmap) -> tuple[str | None, tuple[str, ...]]:
     """The loader's name and the needed libraries, from the program headers."""
     offset, size, count = struct.unpack_from("<Q", data, 32)[0], *struct.unpack_from("<HH", data, 54)
     headers = [struct.unpack_from("<IIQQQQQQ", data, offset + i * size) for i in range(count)]
@@ -99,7 +109,7 @@ def _dynamic(data: bytes) -> tuple[str | None, tuple[str, ...]]:
     base = next((value - a + o for value in (strings,) if value for a, o, s in loads if a <= value < a + s), None)
     if base is None:
         return interpreter, ()
-    names = (data[base + value : data.index(b"\0", base + value)] for tag, value in entries if tag == _DT_NEEDED)
+    names = (data[base + value : data.find(b"\0", base + value)] for tag, value in entries if tag == _DT_NEEDED)
     return interpreter, tuple(os.fsdecode(name) for name in names)
 
 
@@ -107,7 +117,7 @@ def check(command: str, path: str | None = None, cwd: str | os.PathLike[str] | N
     """Returns the image of a command that can be instrumented. Raises CommandNotFound or NotInstrumentable."""
     file = find(command, path, cwd)
     try:
-        image = inspect(file)
+        image = inspect(file, cwd=cwd)
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise CommandNotFound(f"{command}: its interpreter {error.filename} was not found") from error
