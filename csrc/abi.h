@@ -91,7 +91,7 @@ struct fl_rule {
     uint32_t percent;           /* short, torn: per cent of the size, if not 0; return: 100 is what full success returns */
     uint32_t clock;             /* clock rules: bits 1 << FL_CLOCK_* */
     uint32_t clock_verb;
-    uint32_t corrupt_read;      /* unused by the decision */
+    uint32_t plain;             /* nothing to look at on a call: it counts, in the process, and that alone decides */
     uint64_t rate;              /* clock rate times 2^32 */
     uint64_t delay_ns;
     uint64_t jitter_ns;
@@ -116,6 +116,7 @@ struct fl_set {
     uint32_t count;
     uint64_t gate;
     uint64_t live;                   /* positions in use */
+    uint64_t on_fds;                 /* those with an operation on a descriptor */
     uint64_t interest[FL_MAX_OPS];   /* operation -> positions of live rules */
     uint16_t slot[FL_LIVE_RULES];    /* position -> slot */
 };
@@ -154,7 +155,7 @@ struct fl_page { struct fl_counter counters[FL_LIVE_RULES]; };
 struct fl_launch { uint32_t claimed; uint32_t number; char label[32]; };
 
 /* An interned path. A mask word is generation << 32 | half of the positions whose path pattern it matches. */
-struct fl_path { uint32_t hash; uint32_t offset; uint32_t length; uint32_t reserved; uint64_t mask[2]; };
+struct fl_path { uint64_t hash; uint32_t offset; uint32_t length; uint64_t mask[2]; };
 
 struct fl_path_counter { uint64_t key; struct fl_counter count; };
 

@@ -49,6 +49,7 @@ int fl_accepts_who(const struct fl_rule *rule, const char *strings, const struct
 int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl_look *look, const struct fl_counters *counters,
                 uint32_t position, int may_act, struct fl_choice *choice);
 
+uint32_t fl_is_plain(const struct fl_rule *rule);
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
 int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, int lifeline, const char *folder);
 void fl_count(struct fl_ctl *ctl, uint32_t rule, struct fl_counter *sum);

@@ -24,32 +24,33 @@ long fl_invoke(struct fl_frame *f)
     }
 }
 
-/* The slot of whoever runs this: this process, or a vfork or posix_spawn child on this process' memory. */
-struct fl_proc *fl_here(int *foreign)
+static __attribute__((noinline)) struct fl_proc *find_slot(int *foreign)
 {
-    *foreign = 0;
-    if (fl_unlikely(fl_thread.spawning)) {
-        int pid = (int)fl_sys1(SYS_getpid, 0);
-        if (pid != fl_self_page.self.pid) {
-            *foreign = 1;
-            if (!fl_thread.child || fl_thread.child_pid != pid) {
-                fl_thread.child = fl_claim_child(fl_self_page.self.proc, fl_thread.spawning, pid);
-                fl_thread.child_pid = pid;
-            }
-            return fl_thread.child;
+    int pid = fl_thread.spawning ? (int)fl_sys1(SYS_getpid, 0) : 0;
+    if (pid && pid != fl_self_page.self.pid) {
+        *foreign = 1;
+        if (!fl_thread.child || fl_thread.child_pid != pid) {
+            fl_thread.child = fl_claim_child(fl_self_page.self.proc, fl_thread.spawning, pid);
+            fl_thread.child_pid = pid;
         }
+        return fl_thread.child;
     }
-    if (fl_unlikely(!fl_self_page.self.proc))
+    if (!fl_self_page.self.proc)
         fl_after_fork();
     return fl_self_page.self.proc;
 }
 
-/* Positions whose process predicate accepts this process, once per rule set. */
-static uint64_t who_mask(const struct fl_set *set, uint32_t generation, const struct fl_proc *proc, int foreign)
+/* The slot of whoever runs this: this process, or a vfork or posix_spawn child on this process' memory. */
+struct fl_proc *fl_here(int *foreign)
 {
-    uint64_t known = __atomic_load_n(&fl_self_page.self.who_mask, __ATOMIC_RELAXED);
-    if (!foreign && (known ^ __atomic_load_n(&fl_self_page.self.who_check, __ATOMIC_RELAXED)) == generation)
-        return known;
+    *foreign = 0;
+    if (fl_likely(!fl_thread.spawning && fl_self_page.self.proc))
+        return fl_self_page.self.proc;
+    return find_slot(foreign);
+}
+
+static __attribute__((noinline)) uint64_t find_who(const struct fl_set *set, uint32_t generation, const struct fl_proc *proc, int foreign)
+{
     const struct fl_rule *rules = FL_AREA(struct fl_rule, rules_off);
     struct fl_who who = {.label = proc->label, .comm = proc->comm, .lineage = proc->lineage};
     uint64_t mask = 0;
@@ -65,12 +66,17 @@ static uint64_t who_mask(const struct fl_set *set, uint32_t generation, const st
     return mask;
 }
 
-/* This process' counters of rules 64 * group and up; a page for a later group is taken at its first use. */
-static struct fl_counter *counter_page(struct fl_proc *proc, uint32_t rule)
+/* Positions whose process predicate accepts this process, once per rule set. */
+static inline uint64_t who_mask(const struct fl_set *set, uint32_t generation, const struct fl_proc *proc, int foreign)
 {
-    uint32_t group = rule / FL_LIVE_RULES;
-    if (!group)
-        return proc->counters;
+    uint64_t known = __atomic_load_n(&fl_self_page.self.who_mask, __ATOMIC_RELAXED);
+    if (fl_likely(!foreign && (known ^ __atomic_load_n(&fl_self_page.self.who_check, __ATOMIC_RELAXED)) == generation))
+        return known;
+    return find_who(set, generation, proc, foreign);
+}
+
+static __attribute__((noinline)) struct fl_counter *late_page(struct fl_proc *proc, uint32_t group)
+{
     uint16_t page = __atomic_load_n(&proc->page[group], __ATOMIC_ACQUIRE);
     if (!page) {
         uint32_t fresh = __atomic_add_fetch(&fl_ctl->next_page, 1, __ATOMIC_RELAXED);
@@ -84,6 +90,13 @@ static struct fl_counter *counter_page(struct fl_proc *proc, uint32_t rule)
     return FL_AREA(struct fl_page, pages_off)[page - 1].counters;
 }
 
+/* This process' counters of rules 64 * group and up; a page for a later group is taken at its first use. */
+static inline struct fl_counter *counter_page(struct fl_proc *proc, uint32_t rule)
+{
+    uint32_t group = rule / FL_LIVE_RULES;
+    return fl_likely(!group) ? proc->counters : late_page(proc, group);
+}
+
 /* fcntl and lockf in the words of flock, so that one predicate fits all three. */
 uint64_t fl_lock_flags(const struct fl_frame *f)
 {
@@ -95,82 +108,132 @@ uint64_t fl_lock_flags(const struct fl_frame *f)
     return kind | (command == F_SETLKW || command == F_OFD_SETLKW ? 0 : LOCK_NB);
 }
 
-static void look_at(const struct fl_frame *f, uint32_t has, struct fl_look *look)
+static __attribute__((noinline)) void look_at(const struct fl_frame *f, struct fl_look *look)
 {
     const struct fl_op_info *info = f->info;
-    *look = (struct fl_look){.op = f->op, .seed = fl_ctl->seed, .identity = f->proc->identity, .thread = fl_thread.identity,
-                             .thread_path = fl_thread.path, .path_key = f->key};
+    look->size = look->flags = look->now_ns = 0;
+    look->offset = 0;
+    look->have = 0;
+    look->op = f->op;
+    look->seed = fl_ctl->seed;
+    look->identity = f->proc->identity;
+    look->thread = fl_thread.identity;
+    look->thread_path = fl_thread.path;
+    look->path_key = fl_path_key(f);
     if (info->size || info->iov) {
-        look->size = fl_call_size(f);
+        look->size = info->size ? (uint64_t)f->a[info->size - 1] : fl_call_size(f);
         look->have |= FL_LOOK_SIZE;
     }
     if (info->offset) {
         look->offset = f->a[info->offset - 1];
         look->have |= FL_LOOK_OFFSET;
-    } else if ((has & FL_HAS_OFFSET) && f->fd >= 0 && info->result == FL_RESULT_COUNT) {
-        look->offset = fl_sys3(SYS_lseek, f->fd, 0, 1 /* SEEK_CUR */);
-        look->have |= look->offset >= 0 ? FL_LOOK_OFFSET : 0;
     }
     if (info->flags || f->op == FL_OP_LOCKF || f->op == FL_OP_FCNTL) {
         look->flags = info->flags ? (uint64_t)f->a[info->flags - 1] : fl_lock_flags(f);
         look->have |= FL_LOOK_FLAGS;
     }
-    if (has & FL_HAS_TIME)
-        look->now_ns = fl_now_ns() - fl_ctl->t0_ns;
-    if (!look->path_key && f->path)
-        look->path_key = fl_hash(fl_path_text(f->path));
 }
 
-/* Counts the call for every rule that matches; the first whose window is open is the choice. */
+/* What costs a system call or a reading of the clock, only for a rule that wants it. */
+static __attribute__((noinline)) void look_further(const struct fl_frame *f, uint32_t has, struct fl_look *look)
+{
+    if ((has & FL_HAS_OFFSET) && !(look->have & FL_LOOK_OFFSET) && f->fd >= 0 && f->info->result == FL_RESULT_COUNT) {
+        look->offset = fl_sys3(SYS_lseek, f->fd, 0, 1 /* SEEK_CUR */);
+        look->have |= look->offset >= 0 ? FL_LOOK_OFFSET : 0;
+    }
+    if ((has & FL_HAS_TIME) && !look->now_ns)
+        look->now_ns = fl_now_ns() - fl_ctl->t0_ns;
+}
+
+static __attribute__((noinline)) void find_counters(struct fl_frame *f)
+{
+    f->counters = (struct fl_counters){
+        .thread = fl_thread.counters,
+        .tallies = FL_AREA(struct fl_tally, tallies_off),
+        .paths = FL_AREA(struct fl_path_counter, path_counters_off),
+        .paths_full = &fl_ctl->counters_full,
+        .alone = __libc_single_threaded && !f->foreign,
+    };
+}
+
+/* Counts the call for every rule that matches; the first whose window is open is the choice. What rules may look at is only
+ * gathered when the first one comes that looks. `mask` is not 0. */
 static int decide(struct fl_frame *f, uint64_t mask, const uint16_t *slots, struct fl_choice *choice)
 {
     const struct fl_rule *rules = FL_AREA(struct fl_rule, rules_off);
     struct fl_look look;
-    uint32_t has = 0;
+    uint32_t alone = __libc_single_threaded && !f->foreign;
     int chosen = 0, looked = 0;
-    struct fl_counters *counters = &f->counters;
-    counters->thread = fl_thread.counters;
-    counters->tallies = FL_AREA(struct fl_tally, tallies_off);
-    counters->paths = FL_AREA(struct fl_path_counter, path_counters_off);
-    counters->paths_full = &fl_ctl->counters_full;
-    counters->alone = __libc_single_threaded && !f->foreign;
-    for (uint64_t left = mask; left; left &= left - 1)
-        has |= rules[slots[__builtin_ctzll(left)]].has;
-    for (uint64_t left = mask; left; left &= left - 1) {
-        uint32_t position = (uint32_t)__builtin_ctzll(left);
+    do {
+        uint32_t position = (uint32_t)__builtin_ctzll(mask);
         const struct fl_rule *rule = &rules[slots[position]];
-        if (!(counters->process = counter_page(f->proc, rule->id)))
-            continue;
-        if (!looked) {
-            look_at(f, has, &look);
+        if (!rule->plain && !looked) {
+            find_counters(f);
+            look_at(f, &look);
             looked = 1;
         }
-        struct fl_choice now;
-        if (fl_consider(rule, FL_STRINGS, &look, counters, position, !chosen, &now)) {
-            *choice = now;
-            chosen = 1;
+        if (fl_unlikely(rule->has & (FL_HAS_OFFSET | FL_HAS_TIME)))
+            look_further(f, rule->has, &look);
+        if (!rule->plain && !fl_in_range(rule, &look))
+            continue;
+        struct fl_counter *process = counter_page(f->proc, rule->id);
+        if (!process)
+            continue;
+        if (rule->plain) {
+            chosen |= fl_count_plain(rule, process, alone, !chosen, choice);
+            continue;
         }
+        f->counters.process = process;
+        chosen |= fl_consider(rule, FL_STRINGS, &look, &f->counters, position, !chosen, choice);
+    } while (mask &= mask - 1);
+    if (fl_unlikely(chosen)) {
+        find_counters(f);
+        f->counters.process = counter_page(f->proc, choice->rule->id);
     }
-    if (chosen)
-        counters->process = counter_page(f->proc, choice->rule->id);
     return chosen;
 }
 
+/* A stable copy of the rules behind positions: all of them at once, or the only one. */
+static inline void copy_slots(uint16_t *to, const uint16_t *from, uint64_t mask)
+{
+    typedef uint64_t pair __attribute__((vector_size(16), aligned(2), may_alias));
+    if (!(mask & (mask - 1))) {
+        to[__builtin_ctzll(mask)] = from[__builtin_ctzll(mask)];
+        return;
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        ((pair *)to)[i] = ((const pair *)from)[i];
+}
+
+/* Positions whose settled predicates accept this call. Finds out its names where somebody wants to know them. */
+static inline uint64_t settled(struct fl_frame *f, const struct fl_set *set, uint32_t generation)
+{
+    uint64_t who = who_mask(set, generation, f->proc, f->foreign), mask = set->interest[f->op] & who;
+    if (f->info->fd) {
+        if (!mask && !fl_recording())
+            return 0;
+        if (fl_likely((unsigned)f->fd < FL_MAX_FDS && !f->foreign &&
+                      __atomic_load_n(&fl_fds[f->fd].generation, __ATOMIC_ACQUIRE) == generation)) {
+            f->path = fl_fds[f->fd].path;
+            f->kind = fl_fd_kinds[f->fd];
+            return mask & fl_fds[f->fd].mask;
+        }
+        return mask & fl_fd_settle(f, set, generation, who);
+    }
+    int tracked = f->info->result == FL_RESULT_FD && (fl_ctl->gate >> FL_FAM_TRACK & 1);
+    return mask || tracked || fl_recording() ? fl_names_mask(f, set, generation, mask) : 0;
+}
+
 /* The settled mask and a stable copy of the slots it refers to; the set may be replaced meanwhile. */
-static uint64_t wanted(struct fl_frame *f, uint16_t *slots)
+static inline uint64_t wanted(struct fl_frame *f, uint16_t *slots)
 {
     for (;;) {
         uint32_t generation;
         const struct fl_set *set = fl_current_set(&generation);
-        uint64_t who = who_mask(set, generation, f->proc, f->foreign);
-        uint64_t mask = set->interest[f->op] & who;
-        int record = (int64_t)__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) < 0;
-        if (mask || record || f->info->fd || f->info->result == FL_RESULT_FD)
-            mask &= f->info->fd ? fl_fd_mask(f, set, generation, who) : fl_paths_mask(f, set, generation);
-        for (uint64_t left = mask; left; left &= left - 1) {
-            int position = __builtin_ctzll(left);
-            slots[position] = set->slot[position];
-        }
+        uint64_t mask = settled(f, set, generation);
+        if (mask)
+            copy_slots(slots, set->slot, mask);
         if (fl_still_current(generation))
             return mask;
     }
@@ -240,7 +303,7 @@ static void early_track(const struct fl_frame *f)
 }
 
 /* The other descriptor of copies: the same call seen as a read of its source. */
-static int decide_source(struct fl_frame *f, struct fl_frame *side, struct fl_choice *choice)
+static __attribute__((noinline)) int as_read(const struct fl_frame *f, struct fl_frame *side, struct fl_choice *choice)
 {
     uint16_t slots[FL_LIVE_RULES];
     *side = *f;
@@ -251,28 +314,56 @@ static int decide_source(struct fl_frame *f, struct fl_frame *side, struct fl_ch
     return mask && decide(side, mask, slots, choice);
 }
 
+static __attribute__((noinline)) long copy(struct fl_frame *f, struct fl_choice *choice, int *chosen)
+{
+    struct fl_frame side;
+    if (*chosen)
+        return act(f, choice);
+    *chosen = as_read(f, &side, choice);
+    return *chosen ? act(&side, choice) : fl_invoke(f);
+}
+
+/* What has to be done around the call beyond the call itself: bookkeeping of descriptors, the journal. */
+static __attribute__((noinline)) long with_records(struct fl_frame *f, struct fl_choice *choice, int chosen)
+{
+    int record = fl_recording() && fl_journal_begin(f);
+    early_track(f);
+    long result = f->info->source ? copy(f, choice, &chosen) : chosen ? act(f, choice) : fl_invoke(f);
+    int error = errno;
+    keep_track(f, result);
+    if (record)
+        fl_journal_end(f, result, chosen ? choice : NULL);
+    errno = error;
+    return result;
+}
+
+static int changes_tables(const struct fl_op_info *info)
+{
+    return info->result == FL_RESULT_FD || info->family == FL_FAM_CLOSE || info->family == FL_FAM_TRACK || info->source;
+}
+
 long fl_call(unsigned sym, unsigned op, long *a)
 {
     if (fl_unlikely(!fl_real[sym]))
         fl_boot();
-    struct fl_frame f = {.sym = sym, .op = op, .a = a, .info = &fl_op_table[op], .fd = -1};
+    const struct fl_op_info *info = &fl_op_table[op];
+    struct fl_frame f; /* filled by hand: the counters only when somebody needs them */
+    f.sym = sym;
+    f.op = op;
+    f.a = a;
+    f.info = info;
+    f.fd = info->fd ? (int)a[info->fd - 1] : -1;
+    f.kind = f.path = f.path2 = 0;
+    f.injected = f.foreign = 0;
+    f.started_ns = 0;
+    f.stack = f.stacked = f.state = 0;
     if (!fl_ctl->magic || !(f.proc = fl_here(&f.foreign)))
         return fl_invoke(&f);
-    if (f.info->fd)
-        f.fd = (int)a[f.info->fd - 1];
     struct fl_choice choice;
-    struct fl_frame side;
     uint16_t slots[FL_LIVE_RULES];
     uint64_t mask = wanted(&f, slots);
     int chosen = mask && decide(&f, mask, slots, &choice);
-    int source = !chosen && f.info->source && decide_source(&f, &side, &choice);
-    int record = fl_journal_begin(&f);
-    early_track(&f);
-    long result = fl_unlikely(chosen) ? act(&f, &choice) : fl_unlikely(source) ? act(&side, &choice) : fl_invoke(&f);
-    int error = errno;
-    keep_track(&f, result);
-    if (record)
-        fl_journal_end(&f, result, chosen || source ? &choice : NULL);
-    errno = error;
-    return result;
+    if (fl_unlikely(fl_recording() || changes_tables(info)))
+        return with_records(&f, &choice, chosen);
+    return fl_unlikely(chosen) ? act(&f, &choice) : fl_invoke(&f);
 }

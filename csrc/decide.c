@@ -159,12 +159,7 @@ static int is_large_enough(const struct fl_rule *r, const struct fl_look *look)
 /* The predicates that can change from call to call. */
 static int matches(const struct fl_rule *r, const char *strings, const struct fl_look *look, const struct fl_tally *tallies)
 {
-    if ((r->has & FL_HAS_FLAGS) && (!(look->have & FL_LOOK_FLAGS) || (look->flags & r->flags_mask) != r->flags_value))
-        return 0;
-    if ((r->has & FL_HAS_SIZE) && (!(look->have & FL_LOOK_SIZE) || look->size < r->size_min || look->size > r->size_max))
-        return 0;
-    if ((r->has & FL_HAS_OFFSET) &&
-        (!(look->have & FL_LOOK_OFFSET) || look->offset < r->offset_min || look->offset > r->offset_max))
+    if (!fl_in_range(r, look))
         return 0;
     if ((r->has & FL_HAS_THREAD) && !fl_glob(strings + r->thread, look->thread_path))
         return 0;
@@ -174,20 +169,6 @@ static int matches(const struct fl_rule *r, const char *strings, const struct fl
         (look->now_ns < r->at_ns || (r->for_ns && look->now_ns - r->at_ns >= r->for_ns)))
         return 0;
     return 1;
-}
-
-static inline uint64_t bump(uint64_t *word, int alone)
-{
-#if defined(__x86_64__)
-    if (alone) { /* one instruction, so that a signal handler cannot come between */
-        uint64_t one = 1;
-        __asm__ volatile("xaddq %0, %1" : "+r"(one), "+m"(*word) : : "cc");
-        return one + 1;
-    }
-#else
-    (void)alone;
-#endif
-    return __atomic_add_fetch(word, 1, __ATOMIC_RELAXED);
 }
 
 static struct fl_counter *path_counter(const struct fl_counters *c, const struct fl_rule *r, uint64_t path_key)
@@ -213,11 +194,6 @@ static struct fl_counter *thread_counter(const struct fl_counters *c, const stru
     return &entry->count;
 }
 
-static int in_window(const struct fl_rule *r, uint64_t n)
-{
-    return n >= r->first && n <= r->last && (r->step <= 1 || (n - r->first) % r->step == 0);
-}
-
 /* Takes one of `times` firings; a plain count without that limit. */
 static int take_firing(const struct fl_rule *r, struct fl_counter *counter)
 {
@@ -230,27 +206,38 @@ static int take_firing(const struct fl_rule *r, struct fl_counter *counter)
     return 0;
 }
 
+uint32_t fl_is_plain(const struct fl_rule *r)
+{
+    const uint32_t effects = 1u << FL_EFFECT_NONE | 1u << FL_EFFECT_ERROR | 1u << FL_EFFECT_DELAY | 1u << FL_EFFECT_KILL |
+                             1u << FL_EFFECT_SIGNAL | 1u << FL_EFFECT_STOP | 1u << FL_EFFECT_HANG | 1u << FL_EFFECT_CLOCK;
+    const uint32_t looks = (FL_HAS_WINDOW - FL_HAS_FLAGS) | FL_HAS_P | FL_HAS_TIMES;
+    return !(r->has & looks) && r->scope == FL_SCOPE_PROCESS && (effects >> r->effect & 1) && !r->jitter_ns;
+}
+
 int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_look *look, const struct fl_counters *c,
                 uint32_t position, int may_act, struct fl_choice *choice)
 {
-    if ((r->has >= FL_HAS_FLAGS) && (r->has & (FL_HAS_WINDOW - FL_HAS_FLAGS)) && !matches(r, strings, look, c->tallies))
+    if (r->plain)
+        return fl_count_plain(r, c->process, c->alone, may_act, choice);
+    if ((r->has & (FL_HAS_WINDOW - FL_HAS_FLAGS)) && !matches(r, strings, look, c->tallies))
         return 0;
     if (!is_large_enough(r, look))
         return 0;
     if (r->effect == FL_EFFECT_SPACE && !(r->ops[look->op / 64] >> look->op % 64 & 1)) { /* a call that gives space back */
-        *choice = (struct fl_choice){.rule = r};
+        if (may_act)
+            *choice = (struct fl_choice){.rule = r};
         return may_act;
     }
     struct fl_counter *own = &c->process[r->id % FL_LIVE_RULES], *scoped = own;
-    uint64_t n = bump(&own->matched, c->alone && r->scope == FL_SCOPE_PROCESS);
+    uint64_t n = fl_bump(&own->matched, c->alone && r->scope == FL_SCOPE_PROCESS);
     if (r->scope == FL_SCOPE_SESSION)
-        n = bump(&(scoped = &c->tallies[r->id].session)->matched, 0);
+        n = fl_bump(&(scoped = &c->tallies[r->id].session)->matched, 0);
     else if (r->scope == FL_SCOPE_THREAD)
         n = ++(scoped = thread_counter(c, r, position))->matched;
     else if (r->scope == FL_SCOPE_PATH) {
         if (!(scoped = path_counter(c, r, look->path_key)))
             return 0;
-        n = bump(&scoped->matched, 0);
+        n = fl_bump(&scoped->matched, 0);
     }
     uint64_t draw = 0;
     if ((r->has & FL_HAS_P) || r->effect == FL_EFFECT_CORRUPT || r->jitter_ns) {
@@ -258,7 +245,7 @@ int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_lo
         uint64_t nth = r->scope == FL_SCOPE_THREAD ? n : ++mine->matched;
         draw = fl_mix(fl_mix(look->seed, r->id), fl_mix(fl_mix(look->identity, look->thread), nth));
     }
-    if (!may_act || ((r->has & FL_HAS_WINDOW) && !in_window(r, n)) || ((r->has & FL_HAS_P) && (draw >> 32) >= r->p))
+    if (!may_act || !fl_in_window(r, n) || ((r->has & FL_HAS_P) && (draw >> 32) >= r->p))
         return 0;
     if (!take_firing(r, scoped))
         return 0;
@@ -270,6 +257,6 @@ void fl_fired(const struct fl_rule *r, const struct fl_counters *c)
 {
     struct fl_counter *own = &c->process[r->id % FL_LIVE_RULES];
     if (!(r->has & FL_HAS_TIMES) || r->scope != FL_SCOPE_PROCESS)
-        bump(&own->fired, 0);
+        fl_bump(&own->fired, 0);
     __atomic_add_fetch(&c->tallies[r->id].fired_any, 1, __ATOMIC_RELAXED);
 }

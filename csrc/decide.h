@@ -48,12 +48,56 @@ struct fl_counters {
 struct fl_choice {
     const struct fl_rule *rule;       /* null: nothing acts */
     uint64_t nth;                     /* its counter at this call */
-    uint64_t draw;                    /* 64 random bits of this firing: jitter, the corrupted place */
+    uint64_t draw;                    /* 64 random bits of this firing, if its rule needs some: jitter, the corrupted place */
 };
 
 int fl_glob(const char *pattern, const char *text);
 uint64_t fl_hash(const char *text);
 uint64_t fl_mix(uint64_t a, uint64_t b);
+
+/* Counts up one of the process' own words. With one thread a locked instruction is not needed: `alone`. */
+static inline uint64_t fl_bump(uint64_t *word, uint32_t alone)
+{
+#if defined(__x86_64__)
+    if (alone) { /* one instruction, so that a signal handler cannot come between */
+        uint64_t one = 1;
+        __asm__ volatile("xaddq %0, %1" : "+r"(one), "+m"(*word) : : "cc");
+        return one + 1;
+    }
+#else
+    (void)alone;
+#endif
+    return __atomic_add_fetch(word, 1, __ATOMIC_RELAXED);
+}
+
+static inline int fl_in_window(const struct fl_rule *r, uint64_t n)
+{
+    return !(r->has & FL_HAS_WINDOW) || (n >= r->first && n <= r->last && (r->step <= 1 || (n - r->first) % r->step == 0));
+}
+
+/* Counts one call of a plain rule (fl_rule.plain) in the process' counters; 1: it acts. */
+static inline int fl_count_plain(const struct fl_rule *r, struct fl_counter *process, uint32_t alone, int may_act, struct fl_choice *choice)
+{
+    uint64_t n = fl_bump(&process[r->id % FL_LIVE_RULES].matched, alone);
+    if (!may_act || !fl_in_window(r, n))
+        return 0;
+    choice->rule = r;
+    choice->nth = n;
+    choice->draw = fl_mix(0, 1);
+    return 1;
+}
+
+/* The predicates that look at numbers which the call has at hand: most rules that do not match are out here. */
+static inline int fl_in_range(const struct fl_rule *r, const struct fl_look *look)
+{
+    if ((r->has & FL_HAS_SIZE) && (!(look->have & FL_LOOK_SIZE) || look->size < r->size_min || look->size > r->size_max))
+        return 0;
+    if ((r->has & FL_HAS_FLAGS) && (!(look->have & FL_LOOK_FLAGS) || (look->flags & r->flags_mask) != r->flags_value))
+        return 0;
+    return !(r->has & FL_HAS_OFFSET) ||
+           ((look->have & FL_LOOK_OFFSET) && look->offset >= r->offset_min && look->offset <= r->offset_max);
+}
+
 
 /* The predicates that are settled once: those on the subject, and the one on the process. */
 int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_subject *subject);
@@ -61,6 +105,9 @@ int fl_accepts_who(const struct fl_rule *rule, const char *strings, const struct
 
 /* The clock domain of a process: the first one whose rule accepts it, else the session's. */
 uint32_t fl_choose_domain(const struct fl_clock *clocks, const struct fl_rule *rules, const char *strings, const struct fl_who *who);
+
+/* What fl_rule.plain has to be. */
+uint32_t fl_is_plain(const struct fl_rule *rule);
 
 /* Books a firing that `fl_consider` decided, once it is certain to be carried out. */
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);

@@ -15,7 +15,8 @@
 
 struct fl_fd fl_fds[FL_MAX_FDS];
 static uint64_t inodes[FL_MAX_FDS]; /* of descriptors that some path rule wants */
-static uint8_t kinds[FL_MAX_FDS];
+uint8_t fl_fd_kinds[FL_MAX_FDS];
+static int highest; /* no entry beyond it was ever made */
 
 static int is_tty(dev_t device)
 {
@@ -68,7 +69,7 @@ static __attribute__((noinline)) uint32_t read_link(int fd, size_t room, int *fi
     if (got > (long)sizeof gone && !memcmp(text + got - (sizeof gone - 1), gone, sizeof gone - 1))
         got -= sizeof gone - 1;
     text[got] = '\0';
-    return fl_intern(text);
+    return fl_intern(text, (size_t)got);
 }
 
 static uint32_t ask_kernel(int fd)
@@ -92,7 +93,7 @@ uint32_t fl_fd_path(int fd, uint32_t *kind)
     uint64_t inode;
     if (known(fd) && !fl_thread.spawning) {
         if (kind)
-            *kind = kinds[fd];
+            *kind = fl_fd_kinds[fd];
         return fl_fds[fd].path;
     }
     if (kind)
@@ -104,6 +105,9 @@ uint32_t fl_fd_path(int fd, uint32_t *kind)
 static void remember(int fd, uint64_t mask, uint32_t generation, uint32_t path)
 {
     struct fl_fd *entry = &fl_fds[fd];
+    int seen = __atomic_load_n(&highest, __ATOMIC_RELAXED);
+    while (fd > seen && !__atomic_compare_exchange_n(&highest, &seen, fd, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
     uint32_t before = __atomic_load_n(&entry->generation, __ATOMIC_ACQUIRE);
     if (before == BUSY || (before & ~STALE) > (generation & ~STALE) ||
         !__atomic_compare_exchange_n(&entry->generation, &before, BUSY, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -113,39 +117,58 @@ static void remember(int fd, uint64_t mask, uint32_t generation, uint32_t path)
     __atomic_store_n(&entry->generation, generation, __ATOMIC_RELEASE);
 }
 
-/* Positions whose settled predicates accept the descriptor of this call. */
-uint64_t fl_fd_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who)
+struct settled { uint64_t mask; uint32_t kinds, has; };
+
+/* Positions `among` these that accept the descriptor, whatever its kind, and what they want to know beyond its name. */
+static struct settled by_name(const struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t among)
 {
-    int fd = f->fd, mine = (unsigned)fd < FL_MAX_FDS && !f->foreign;
-    if (mine && __atomic_load_n(&fl_fds[fd].generation, __ATOMIC_ACQUIRE) == generation) {
-        f->path = fl_fds[fd].path;
-        f->kind = kinds[fd];
-        return fl_fds[fd].mask;
-    }
-    uint64_t inode = 0, mask = 0, of_path = 0;
-    int old = mine && known(fd);
-    uint32_t kind = old ? kinds[fd] : 0;
-    f->path = old ? fl_fds[fd].path : ask_kernel(fd);
-    if (!kind)
-        kind = stat_fd(fd, &inode);
-    if (!kind)
-        return 0; /* not open: the real call will say so */
-    f->kind = kind;
     const struct fl_rule *rules = FL_AREA(struct fl_rule, rules_off);
-    struct fl_subject subject = {.path = fl_path_text(f->path), .fd = fd, .kind = kind};
-    for (uint64_t left = set->live & who; left; left &= left - 1) {
+    struct fl_subject subject = {.path = fl_path_text(f->path), .fd = f->fd};
+    uint64_t named = f->path ? fl_path_mask(f->path, set, generation) : 0;
+    struct settled found = {0};
+    for (uint64_t left = among; left; left &= left - 1) {
         int position = __builtin_ctzll(left);
         const struct fl_rule *rule = &rules[set->slot[position]];
-        if (!fl_accepts(rule, FL_STRINGS, &subject))
+        int whole = !f->path || (rule->has & FL_HAS_FD);
+        if (whole ? !fl_accepts(rule, FL_STRINGS, &subject) : !(named >> position & 1))
             continue;
-        mask |= 1ull << position;
-        of_path |= rule->has & FL_HAS_PATH;
+        found.mask |= 1ull << position;
+        found.kinds |= rule->fdkinds;
+        found.has |= rule->has;
     }
+    return found;
+}
+
+static uint64_t of_kind(const struct fl_set *set, uint64_t mask, uint32_t kind)
+{
+    const struct fl_rule *rules = FL_AREA(struct fl_rule, rules_off);
+    uint64_t kept = 0;
+    for (uint64_t left = mask; left; left &= left - 1) {
+        int position = __builtin_ctzll(left);
+        uint32_t kinds = rules[set->slot[position]].fdkinds;
+        if (!kinds || (kinds & kind))
+            kept |= 1ull << position;
+    }
+    return kept;
+}
+
+/* Positions whose settled predicates accept the descriptor of this call, which the table does not know yet. The kernel is
+ * only asked what it is when a rule or the journal wants it. */
+uint64_t fl_fd_settle(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who)
+{
+    int fd = f->fd, mine = (unsigned)fd < FL_MAX_FDS && !f->foreign, old = mine && known(fd);
+    uint64_t inode = 0;
+    f->path = old ? fl_fds[fd].path : ask_kernel(fd);
+    f->kind = old ? fl_fd_kinds[fd] : 0;
+    struct settled found = by_name(f, set, generation, set->on_fds & who);
+    if (!f->kind && (found.mask || fl_recording() || !f->path) && !(f->kind = stat_fd(fd, &inode)))
+        return 0; /* not open: the real call will say so */
+    uint64_t mask = found.kinds ? of_kind(set, found.mask, f->kind) : found.mask;
     if (mine) {
-        kinds[fd] = (uint8_t)kind;
+        fl_fd_kinds[fd] = (uint8_t)f->kind;
         if (inode || !old)
             inodes[fd] = inode;
-        if (of_path && !inodes[fd])
+        if ((found.has & FL_HAS_PATH) && !inodes[fd])
             stat_fd(fd, &inodes[fd]);
         remember(fd, mask, generation, f->path);
     }
@@ -158,7 +181,7 @@ void fl_fd_opened(int fd, uint32_t path, uint32_t generation)
     if ((unsigned)fd >= FL_MAX_FDS)
         return;
     inodes[fd] = 0;
-    kinds[fd] = 0;
+    fl_fd_kinds[fd] = 0;
     fl_fd_closed(fd);
     remember(fd, 0, path ? generation | STALE : 0, path);
 }
@@ -178,18 +201,17 @@ void fl_fd_dup(int from, int to)
         return;
     }
     inodes[to] = inodes[from];
-    kinds[to] = kinds[from];
+    fl_fd_kinds[to] = fl_fd_kinds[from];
     fl_fd_closed(to);
     remember(to, 0, fl_fds[from].generation | STALE, fl_fds[from].path);
 }
 
 void fl_fd_close_range(unsigned first, unsigned last)
 {
-    for (unsigned fd = first; fd <= last && fd < FL_MAX_FDS; fd++)
+    unsigned end = (unsigned)__atomic_load_n(&highest, __ATOMIC_RELAXED);
+    for (unsigned fd = first; fd <= last && fd <= end; fd++)
         fl_fd_closed((int)fd);
 }
-
-void fl_fd_forget(void) { fl_fd_close_range(0, FL_MAX_FDS - 1); }
 
 /* Before a path rule acts on a descriptor: is it still the file that the table says? A close that was not seen must never
  * make the wrong file fail. */

@@ -7,6 +7,7 @@
 #include "decide.h"
 #include "ops.h"
 #include <stddef.h>
+#include <sys/single_threaded.h>
 
 #pragma GCC visibility push(hidden)
 
@@ -32,6 +33,7 @@ struct fl_fd {
     uint32_t path;        /* interned, 0: none */
 };
 extern struct fl_fd fl_fds[FL_MAX_FDS];
+extern uint8_t fl_fd_kinds[FL_MAX_FDS]; /* FL_KIND_*; 0: not asked yet */
 
 /* This process. In a page that the kernel wipes on fork, so that no child, however made, takes its parent's place. */
 struct fl_self {
@@ -59,7 +61,7 @@ struct fl_thread {
 };
 extern __thread struct fl_thread fl_thread;
 
-/* One intercepted call on its way. */
+/* One intercepted call on its way. fl_call fills in every member by hand, but for the counters. */
 struct fl_frame {
     unsigned sym, op;
     long *a;                         /* arguments; an effect may change its copy */
@@ -68,7 +70,6 @@ struct fl_frame {
     int fd;                          /* -1: none */
     uint32_t kind;
     uint32_t path, path2;            /* interned, 0: none */
-    uint64_t key;                    /* hash of the path, for scope=path */
     int foreign;                     /* a vfork child: per-process tables are its parent's */
     int injected;                    /* the effect changed something */
     struct fl_counters counters;
@@ -94,21 +95,21 @@ struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid);
 extern char fl_link_path[256];
 
 /* fdtable.c */
-uint64_t fl_fd_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who);
+uint64_t fl_fd_settle(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who);
 void fl_fd_opened(int fd, uint32_t path, uint32_t generation);
 void fl_fd_closed(int fd);
 void fl_fd_dup(int from, int to);
 void fl_fd_close_range(unsigned first, unsigned last);
-void fl_fd_forget(void);
 int fl_fd_verify(struct fl_frame *f);
 uint32_t fl_fd_path(int fd, uint32_t *kind);
 uint32_t fl_fd_kind(int fd);
 
 /* path.c */
-uint32_t fl_intern(const char *path);
+uint32_t fl_intern(const char *path, size_t length);
 const char *fl_path_text(uint32_t id);
-uint64_t fl_path_mask(uint32_t id, const char *text, const struct fl_set *set, uint32_t generation);
-uint64_t fl_paths_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation);
+uint64_t fl_path_key(const struct fl_frame *f);
+uint64_t fl_path_mask(uint32_t id, const struct fl_set *set, uint32_t generation);
+uint64_t fl_names_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t among);
 void fl_cwd_changed(void);
 
 /* record.c */
@@ -173,16 +174,57 @@ static inline int fl_readable(const void *at) { return (uintptr_t)at - 4096 < -8
                 ((1ull << FL_FAMILY_OF_##OP) | \
                  ((int)FL_FAMILY_OF_##OP == FL_FAM_OPEN || (int)FL_FAMILY_OF_##OP == FL_FAM_CLOSE ? 1ull << FL_FAM_TRACK : 0))))
 
-/* No live rule wants this operation on this descriptor, as far as its mask is up to date. */
-static inline int fl_unwanted(unsigned op, int fd)
+/* The journal is on: its bit is the sign. */
+static inline int fl_recording(void) { return (int64_t)__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) < 0; }
+
+static inline int fl_count_one(uint64_t *word, uint64_t from)
+{
+#if defined(__x86_64__)
+    if (fl_likely(__libc_single_threaded)) { /* one instruction, so that a signal handler cannot come between */
+        uint8_t done;
+        __asm__ volatile("cmpxchgq %3, %1" : "=@ccz"(done), "+m"(*word), "+a"(from) : "r"(from + 1));
+        return done;
+    }
+#endif
+    return __atomic_compare_exchange_n(word, &from, from + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* The short way of a call on a descriptor. 1: no live rule wants it, as far as the descriptor's entry is up to date; or one,
+ * which has nothing to look at and does not act now, and has counted it. 0: fl_call has to see it, nothing was counted. */
+static inline __attribute__((always_inline)) int fl_short_way(unsigned op, int fd)
 {
     const struct fl_ctl *ctl = fl_ctl;
-    if ((unsigned)fd >= FL_MAX_FDS || (int64_t)__atomic_load_n(&ctl->gate, __ATOMIC_RELAXED) < 0)
+    if (fl_unlikely((int64_t)__atomic_load_n(&ctl->gate, __ATOMIC_RELAXED) < 0))
         return 0;
     uint32_t generation = __atomic_load_n(&ctl->generation, __ATOMIC_ACQUIRE);
-    const struct fl_fd *entry = &fl_fds[fd];
-    return __atomic_load_n(&entry->generation, __ATOMIC_ACQUIRE) == generation &&
-           !(entry->mask & ctl->set[generation & 1].interest[op]) && fl_still_current(generation) && fl_likely(!fl_thread.spawning);
+    const struct fl_set *set = &ctl->set[generation & 1];
+    uint64_t wanted = set->interest[op];
+    if (wanted) {
+        if ((unsigned)fd >= FL_MAX_FDS || __atomic_load_n(&fl_fds[fd].generation, __ATOMIC_ACQUIRE) != generation ||
+            fl_unlikely(fl_thread.spawning))
+            return 0;
+        wanted &= fl_fds[fd].mask;
+    }
+    if (!wanted)
+        return fl_still_current(generation);
+    struct fl_proc *proc = fl_self_page.self.proc;
+    const struct fl_rule *rules = (const struct fl_rule *)((const char *)ctl + ctl->rules_off);
+    const struct fl_rule *rule = &rules[set->slot[__builtin_ctzll(wanted)]];
+    if ((wanted & (wanted - 1)) || !fl_still_current(generation) || !rule->plain || rule->id >= FL_LIVE_RULES || fl_unlikely(!proc))
+        return 0;
+    uint64_t *matched = &proc->counters[rule->id].matched, n = __atomic_load_n(matched, __ATOMIC_RELAXED);
+    return !fl_in_window(rule, n + 1) && fl_count_one(matched, n);
+}
+
+/* The same for close, which no rule wants as such: its entry goes before the descriptor does. */
+static inline int fl_short_close(int fd)
+{
+    uint32_t generation;
+    if (fl_recording() || fl_current_set(&generation)->interest[FL_OP_CLOSE] || !fl_still_current(generation) || fl_thread.spawning)
+        return 0;
+    if ((unsigned)fd < FL_MAX_FDS)
+        __atomic_store_n(&fl_fds[fd].generation, 0, __ATOMIC_RELEASE);
+    return 1;
 }
 
 #pragma GCC visibility pop

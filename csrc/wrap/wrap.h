@@ -7,6 +7,8 @@
     extern __typeof__(symbol) fl_w_##symbol __attribute__((alias(#symbol), copy(symbol), visibility("hidden")));
 
 #define FL_ARG(x) ((long)(x))
+/* The second half of a wrapper, when something is armed: apart, so that the idle one needs no stack. */
+#define FL_ARMED static __attribute__((noinline))
 #define FL_CALL(symbol, OP, ...) fl_call(FL_SYM_##symbol, FL_OP_##OP, (long[6]){__VA_ARGS__})
 #define FL_REAL(symbol, type, ...) ((type(*)(__VA_ARGS__))fl_real[FL_SYM_##symbol])
 
@@ -15,7 +17,8 @@
 
 /* A descriptor operation whose descriptor no rule wants takes the short way out; with two descriptors, it does not. */
 #define FL_SHORT_WAY(OP, first) \
-    (fl_info_##OP.fd == 1 && !fl_info_##OP.source && (int)FL_FAMILY_OF_##OP != FL_FAM_CLOSE && fl_unwanted(FL_OP_##OP, (int)FL_ARG(first)))
+    (fl_info_##OP.fd == 1 && !fl_info_##OP.source && \
+     ((int)FL_FAMILY_OF_##OP == FL_FAM_CLOSE ? fl_short_close((int)FL_ARG(first)) : fl_short_way(FL_OP_##OP, (int)FL_ARG(first))))
 
 /* A raw system call that has to do with time, while some clock is faked: true if it was carried out, with syscall()'s result. */
 __attribute__((visibility("hidden"))) int fl_timed_syscall(long number, const long *a, long *result);

@@ -144,7 +144,8 @@ def compile_rule(
         c_rule.phase = lib.FL_AFTER if rule.delay.after else lib.FL_BEFORE
         c_rule.delay_ns, c_rule.jitter_ns = rule.delay.delay_ns, rule.delay.jitter_ns
     if rule.effect is not None:
-        _effect(rule.effect, c_rule, members)
+        _effect(rule.effect, c_rule)
+    c_rule.plain = lib.fl_is_plain(c_rule)
 
 
 def _predicates(
@@ -206,7 +207,7 @@ def _window(rule: Rule, c_rule: CRule, now_ns: int) -> int:
     return has
 
 
-def _effect(effect: Effect, c_rule: CRule, members: tuple[Operation, ...]) -> None:
+def _effect(effect: Effect, c_rule: CRule) -> None:
     match effect:
         case effects.Error():
             c_rule.effect, c_rule.error = lib.FL_EFFECT_ERROR, effect.errno
@@ -227,7 +228,6 @@ def _effect(effect: Effect, c_rule: CRule, members: tuple[Operation, ...]) -> No
             c_rule.effect, c_rule.percent = lib.FL_EFFECT_RETURN, 100
         case effects.Corrupt():
             c_rule.effect, c_rule.value = lib.FL_EFFECT_CORRUPT, effect.size_bytes
-            c_rule.corrupt_read = int(any(op.family == "read" for op in members))
         case effects.Space():
             c_rule.effect, c_rule.value = lib.FL_EFFECT_SPACE, effect.size_bytes
         case effects.ClockChange():

@@ -235,6 +235,7 @@ class ControlBlock:
             following.count += 1
             for op in self._operations(rule):
                 following.interest[op] |= 1 << position
+                following.on_fds |= OPERATIONS[op].has_fd << position
         following.gate = gate
         track = 1 << FAMILY_NUMBERS["track"]
         if gate & track and not ctl.gate & track:
