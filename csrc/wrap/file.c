@@ -75,6 +75,26 @@ FL_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
 PREAD_CHK(__pread_chk)
 PREAD_CHK(__pread64_chk)
 
+FL_EXPORT ssize_t __readlink_chk(const char *path, char *buf, size_t n, size_t room);
+FL_EXPORT ssize_t __readlink_chk(const char *path, char *buf, size_t n, size_t room)
+{
+    if (n > room)
+        __chk_fail();
+    if (FL_IDLE(READLINK))
+        return FL_REAL(readlink, ssize_t, const char *, char *, size_t)(path, buf, n);
+    return FL_CALL(readlink, READLINK, (long)path, (long)buf, (long)n);
+}
+
+FL_EXPORT ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t n, size_t room);
+FL_EXPORT ssize_t __readlinkat_chk(int dir, const char *path, char *buf, size_t n, size_t room)
+{
+    if (n > room)
+        __chk_fail();
+    if (FL_IDLE(READLINKAT))
+        return FL_REAL(readlinkat, ssize_t, int, const char *, char *, size_t)(dir, path, buf, n);
+    return FL_CALL(readlinkat, READLINKAT, dir, (long)path, (long)buf, (long)n);
+}
+
 FL_EXPORT void closefrom(int low);
 FL_EXPORT void closefrom(int low)
 {

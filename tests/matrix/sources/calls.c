@@ -36,6 +36,8 @@ int main(int argc, char **argv)
     }
     if (!strcmp(op, "readlink"))
         return readlink(file, buffer, room) < 0 ? failed(op) : 0;
+    if (!strcmp(op, "readlinkat"))
+        return readlinkat(AT_FDCWD, file, buffer, room) < 0 ? failed(op) : 0;
     if (!strcmp(op, "readdir")) {
         DIR *dir = opendir(file);
         if (!dir)
