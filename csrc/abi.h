@@ -258,8 +258,7 @@ struct fl_ctl {
     uint32_t paths_full;
     uint32_t counters_full;
     uint32_t slot_ticket;
-    uint32_t clock_bindings;    /* changes whenever domains come or go: who binds itself looks again */
-    uint32_t reserved;
+    uint64_t clock_epoch;       /* changes with every clock, jump and binding: what was kept of a clock is stale then */
     uint32_t next_text;
     uint32_t next_text_byte;
     uint32_t texts_full;        /* texts that found no room */

@@ -188,12 +188,12 @@ static void go_live(struct fl_proc *proc)
     proc->identity = fl_hash(proc->lineage);
     proc->uid = (uint32_t)fl_sys1(SYS_getuid, 0);
     read_comm(proc->comm);
-    uint32_t bindings;
+    uint64_t epoch;
     do { /* the controller may be moving everybody to new domains at this moment */
-        bindings = __atomic_load_n(&fl_ctl->clock_bindings, __ATOMIC_ACQUIRE);
+        epoch = __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_ACQUIRE);
         proc->clock = fl_clock_domain(proc);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    } while (bindings != __atomic_load_n(&fl_ctl->clock_bindings, __ATOMIC_ACQUIRE));
+    } while (epoch != __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_ACQUIRE));
     proc->started_ns = fl_now_ns() - fl_ctl->t0_ns;
     __atomic_add_fetch(&fl_ctl->attached, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);

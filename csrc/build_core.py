@@ -57,7 +57,7 @@ int fl_own(struct fl_ctl *ctl);
 void fl_disown(struct fl_ctl *ctl);
 int fl_continue_stopped(const struct fl_ctl *ctl, uint32_t rule);
 int fl_guard_reap(int pid);
-void fl_clock_publish(struct fl_clock *clock, const struct fl_clock_state *state);
+void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct fl_clock_state *state);
 void fl_clock_bind(struct fl_ctl *ctl);
 void fl_disarm(struct fl_ctl *ctl);
 int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes);

@@ -10,10 +10,28 @@
 
 static const clockid_t own_clock[FL_CLOCKS] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME};
 
+static int by_libc(clockid_t id, struct timespec *now)
+{
+    return ((int (*)(clockid_t, struct timespec *))fl_real[FL_SYM_clock_gettime])(id, now);
+}
+
+int (*fl_vdso_gettime)(clockid_t id, struct timespec *now) = by_libc;
+
+void fl_clock_setup(void)
+{
+#if defined(__x86_64__)
+    void *found = fl_vdso_symbol("__vdso_clock_gettime");
+#else
+    void *found = fl_vdso_symbol("__kernel_clock_gettime");
+#endif
+    if (found)
+        fl_vdso_gettime = (int (*)(clockid_t, struct timespec *))found;
+}
+
 int64_t fl_clock_real_ns(clockid_t id)
 {
     struct timespec now = {0, 0};
-    ((int (*)(clockid_t, struct timespec *))fl_real[FL_SYM_clock_gettime])(id, &now);
+    fl_vdso_gettime(id, &now);
     return now.tv_sec * (int64_t)FL_SECOND_NS + now.tv_nsec;
 }
 
@@ -87,7 +105,7 @@ static int64_t real_wait(const struct fl_clock_course *course, int64_t now, int6
 }
 
 /* What a look at one clock of the domain tells. */
-struct sight { int faked; int64_t value_ns, wait_ns; uint64_t seen, rules; };
+struct sight { int faked, even; int64_t value_ns, wait_ns; uint64_t seen, rules; };
 
 static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns, int64_t at_ns, uint16_t *slots)
 {
@@ -100,7 +118,7 @@ static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns,
         const struct fl_clock_course *course = &state->course[which];
         const struct fl_clock_step *step = step_at(course, real_ns);
         int64_t jump = __atomic_load_n(&clock->jump_ns[which], __ATOMIC_RELAXED) - state->jump_base_ns[which];
-        s = (struct sight){.faked = state->clocks >> which & 1, .value_ns = on_step(step, real_ns) + jump, .rules = step->rules,
+        s = (struct sight){.faked = state->clocks >> which & 1, .even = course->count == 1 && step->rate == FL_RATE_ONE, .value_ns = on_step(step, real_ns) + jump, .rules = step->rules,
                            .seen = fl_clock_seen(index, domain, (uint64_t)(step - course->step))};
         if (at_ns && s.faked)
             s.wait_ns = real_wait(course, real_ns, at_ns == FL_NEVER ? at_ns : add(at_ns, -jump));
@@ -127,6 +145,21 @@ static void book(struct fl_proc *proc, int which, unsigned op, const struct sigh
     }
 }
 
+/* Keeps how far off the clock is for the next reads, until something changes. Who finds somebody else at it leaves it. */
+static void keep_shift(clockid_t id, uint64_t epoch, int64_t shift_ns)
+{
+    struct fl_shift *shift = &fl_self_page.self.clock_shift[id];
+    struct timespec by = as_timespec(shift_ns);
+    if (__atomic_exchange_n(&shift->writer, 1, __ATOMIC_ACQUIRE))
+        return;
+    __atomic_store_n(&shift->epoch, 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    shift->s = by.tv_sec;
+    shift->ns = by.tv_nsec;
+    __atomic_store_n(&shift->epoch, epoch, __ATOMIC_RELEASE);
+    __atomic_store_n(&shift->writer, 0, __ATOMIC_RELEASE);
+}
+
 void fl_clock_turn(clockid_t id, struct timespec *now)
 {
     int which = fl_clock_which(id);
@@ -136,8 +169,11 @@ void fl_clock_turn(clockid_t id, struct timespec *now)
     /* TAI and MONOTONIC_RAW keep their distance from the clock whose course they follow. */
     int64_t real_ns = as_ns(now);
     int64_t apart = id == CLOCK_TAI || id == CLOCK_MONOTONIC_RAW ? real_ns - fl_clock_real_ns(own_clock[which]) : 0;
+    uint64_t epoch = __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_SEQ_CST);
     uint16_t slots[FL_LIVE_RULES];
     struct sight s = look(proc, which, real_ns - apart, 0, slots);
+    if ((!s.faked || s.even) && (unsigned)id <= CLOCK_MONOTONIC)
+        keep_shift(id, epoch, s.faked ? s.value_ns - real_ns : 0);
     if (!s.faked)
         return;
     int before = errno;

@@ -38,6 +38,8 @@ static inline int fl_clock_which(clockid_t id)
 }
 
 int64_t fl_clock_real_ns(clockid_t id);
+/* The vDSO's clock_gettime, or a function like it: 0 or -errno, and no errno. */
+extern int (*fl_vdso_gettime)(clockid_t id, struct timespec *now);
 /* Turns a real time, just read from clock `id`, into the faked one. */
 void fl_clock_turn(clockid_t id, struct timespec *now);
 /* The domain that a process belongs to. */
@@ -49,27 +51,20 @@ static inline uint64_t fl_clock_seen(uint32_t index, uint32_t domain, uint64_t s
     return (uint64_t)index << 32 | domain << 8 | step;
 }
 
-/* The same, for the common case: a clock that is a constant off, and has been seen to be so. */
+/* The same, for the common case: REALTIME or MONOTONIC, as far off as when it was last read. */
 static inline void fl_clock_fake(clockid_t id, struct timespec *now)
 {
-    const struct fl_self *self = &fl_self_page.self;
-    if (fl_likely((id == CLOCK_REALTIME || id == CLOCK_MONOTONIC) && self->proc)) {
-        uint32_t domain = self->proc->clock % FL_MAX_CLOCKS;
-        const struct fl_clock *clock = &FL_AREA(const struct fl_clock, clocks_off)[domain];
-        uint32_t index = __atomic_load_n(&clock->index, __ATOMIC_ACQUIRE);
-        const struct fl_clock_state *state = &clock->copy[index & 1];
-        const struct fl_clock_course *course = &state->course[id];
-        if (!(state->clocks >> id & 1))
+    if (fl_likely((unsigned)id <= CLOCK_MONOTONIC)) {
+        const struct fl_shift *shift = &fl_self_page.self.clock_shift[id];
+        uint64_t epoch = __atomic_load_n(&shift->epoch, __ATOMIC_ACQUIRE);
+        int64_t s = now->tv_sec + shift->s, ns = now->tv_nsec + shift->ns;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (fl_likely(epoch == __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_RELAXED) &&
+                      epoch == __atomic_load_n(&shift->epoch, __ATOMIC_RELAXED) && epoch)) {
+            int carry = ns >= FL_SECOND_NS;
+            now->tv_sec = s + carry;
+            now->tv_nsec = carry ? ns - FL_SECOND_NS : ns;
             return;
-        if (fl_likely(self->clock_seen[id] == fl_clock_seen(index, domain, 0) && course->count == 1 && course->step->rate == FL_RATE_ONE &&
-                      __atomic_load_n(&clock->jump_ns[id], __ATOMIC_RELAXED) == state->jump_base_ns[id])) {
-            int64_t s = now->tv_sec + course->step->shift_s, ns = now->tv_nsec + course->step->shift_ns;
-            __atomic_thread_fence(__ATOMIC_ACQUIRE);
-            if (fl_likely(__atomic_load_n(&clock->index, __ATOMIC_RELAXED) == index)) {
-                int carry = ns >= FL_SECOND_NS;
-                *now = (struct timespec){.tv_sec = s + carry, .tv_nsec = carry ? ns - FL_SECOND_NS : ns};
-                return;
-            }
         }
     }
     fl_clock_turn(id, now);
@@ -97,6 +92,7 @@ int fl_deadline_slice_until(struct fl_deadline *d, struct timespec *until);
 void fl_deadline_left(struct fl_deadline *d, struct timespec *left);
 
 void fl_timed_setup(void);
+void fl_clock_setup(void);
 
 #pragma GCC visibility pop
 

@@ -92,7 +92,7 @@ void fl_release_waiters(struct fl_ctl *ctl)
 }
 
 /* Makes a state current; null: every clock of the domain is real again, and jumps count from here. */
-void fl_clock_publish(struct fl_clock *clock, const struct fl_clock_state *state)
+void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct fl_clock_state *state)
 {
     uint32_t next = __atomic_load_n(&clock->index, __ATOMIC_ACQUIRE) + 1;
     struct fl_clock_state *copy = &clock->copy[next & 1];
@@ -104,6 +104,7 @@ void fl_clock_publish(struct fl_clock *clock, const struct fl_clock_state *state
             copy->jump_base_ns[i] = __atomic_load_n(&clock->jump_ns[i], __ATOMIC_ACQUIRE);
     }
     __atomic_store_n(&clock->index, next, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&ctl->clock_epoch, 1, __ATOMIC_SEQ_CST);
 }
 
 /* Moves every process to the domain that it belongs to by now. Who attaches meanwhile binds itself again: attach.c. */
@@ -112,12 +113,13 @@ void fl_clock_bind(struct fl_ctl *ctl)
     const struct fl_clock *clocks = (const struct fl_clock *)((char *)ctl + ctl->clocks_off);
     const struct fl_rule *rules = (const struct fl_rule *)((char *)ctl + ctl->rules_off);
     struct fl_proc *procs = (struct fl_proc *)((char *)ctl + ctl->procs_off);
-    __atomic_add_fetch(&ctl->clock_bindings, 1, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&ctl->clock_epoch, 1, __ATOMIC_SEQ_CST); /* for those who attach: they look before and after */
     for (int i = 0; i < FL_MAX_PROCS; i++) {
         struct fl_who who = {.label = procs[i].label, .comm = procs[i].comm, .lineage = procs[i].lineage};
         if (__atomic_load_n(&procs[i].state, __ATOMIC_ACQUIRE) != FL_PROC_FREE)
             procs[i].clock = fl_choose_domain(clocks, rules, (const char *)ctl + ctl->strings_off, &who);
     }
+    __atomic_add_fetch(&ctl->clock_epoch, 1, __ATOMIC_SEQ_CST);
 }
 
 /* Ends every fault at once: the gate, the rules, the clocks, the waiters, the stopped. Safe after fork, and twice. */
@@ -132,7 +134,7 @@ void fl_disarm(struct fl_ctl *ctl)
     __atomic_store_n(&ctl->generation, next, __ATOMIC_SEQ_CST);
     struct fl_clock *clocks = (struct fl_clock *)((char *)ctl + ctl->clocks_off);
     for (int i = 0; i < FL_MAX_CLOCKS; i++)
-        fl_clock_publish(&clocks[i], NULL);
+        fl_clock_publish(ctl, &clocks[i], NULL);
     fl_release_waiters(ctl);
     fl_continue_stopped(ctl, 0);
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 struct image {
     uintptr_t base;
@@ -62,11 +63,43 @@ static void *find_in(const struct image *image, const char *name, uint32_t hash,
     }
 }
 
-void *fl_libc_symbol(const char *name)
+static uint32_t gnu_hash(const char *name)
 {
     uint32_t hash = 5381;
     for (const char *c = name; *c; c++)
         hash = hash * 33 + (unsigned char)*c;
+    return hash;
+}
+
+/* The vDSO is no library of ours to relocate: its pointers are as the kernel has built them. */
+void *fl_vdso_symbol(const char *name)
+{
+    const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)getauxval(AT_SYSINFO_EHDR);
+    struct image image = {0};
+    if (!header)
+        return NULL;
+    const ElfW(Phdr) *segments = (const ElfW(Phdr) *)((const char *)header + header->e_phoff), *dynamic = NULL;
+    for (int i = 0; i < header->e_phnum; i++) {
+        if (segments[i].p_type == PT_LOAD && !image.base)
+            image.base = (uintptr_t)header + segments[i].p_offset - segments[i].p_vaddr;
+        if (segments[i].p_type == PT_DYNAMIC)
+            dynamic = &segments[i];
+    }
+    if (!dynamic)
+        return NULL;
+    for (const ElfW(Dyn) *d = (const ElfW(Dyn) *)((const char *)header + dynamic->p_offset); d->d_tag != DT_NULL; d++) {
+        switch (d->d_tag) {
+        case DT_SYMTAB: image.symbols = (const ElfW(Sym) *)(image.base + d->d_un.d_ptr); break;
+        case DT_STRTAB: image.strings = (const char *)(image.base + d->d_un.d_ptr); break;
+        case DT_GNU_HASH: image.hash = (const uint32_t *)(image.base + d->d_un.d_ptr); break;
+        }
+    }
+    return image.symbols && image.strings && image.hash ? find_in(&image, name, gnu_hash(name), NULL) : NULL;
+}
+
+void *fl_libc_symbol(const char *name)
+{
+    uint32_t hash = gnu_hash(name);
     for (int i = 0; i < n_libraries; i++) {
         void *found = find_in(&libraries[i], name, hash, NULL);
         if (found)

@@ -42,6 +42,8 @@ struct fl_self {
     uint64_t who_mask;    /* positions whose process predicate accepts us */
     uint64_t who_check;   /* who_mask ^ its generation: threads that write both at once cannot leave a pair that fits */
     uint64_t clock_seen[FL_CLOCKS]; /* the state of each clock that was last met: clock.c */
+    /* By how much a clock that runs evenly is off; good while `epoch` is the session's. 0: being written, or unknown. */
+    struct fl_shift { uint64_t epoch; int64_t s, ns; uint64_t writer; } clock_shift[2];
 };
 union fl_self_page { struct fl_self self; char page[4096]; } __attribute__((aligned(4096)));
 extern union fl_self_page fl_self_page;
@@ -150,6 +152,7 @@ void fl_spawn_end(void);
 /* arch/: entry patch. Constructor only. Returns how many entries were patched, or minus those refused. */
 uint32_t fl_patch_entries(void);
 void *fl_libc_symbol(const char *name);
+void *fl_vdso_symbol(const char *name); /* null: the kernel gives none */
 
 static inline const struct fl_set *fl_current_set(uint32_t *generation)
 {

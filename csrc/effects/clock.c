@@ -7,5 +7,6 @@ FL_EFFECT(clock)
     for (int which = 0; which < FL_CLOCKS; which++)
         if (choice->rule->clock >> which & 1)
             __atomic_add_fetch(&clock->jump_ns[which], choice->rule->value, __ATOMIC_ACQ_REL);
+    __atomic_add_fetch(&fl_ctl->clock_epoch, 1, __ATOMIC_SEQ_CST);
     return fl_invoke(f);
 }

@@ -182,7 +182,7 @@ class Clocks:
         before, domain.rules = domain.rules, rules
         if not rules:
             domain.courses.clear()
-            lib.fl_clock_publish(ffi.addressof(clock), ffi.NULL)
+            lib.fl_clock_publish(self._block.ctl, ffi.addressof(clock), ffi.NULL)
             return
         state = ffi.new("struct fl_clock_state *")
         state.jump_base_ns = self._jump_base(domain, clock, not before)
@@ -199,7 +199,7 @@ class Clocks:
             course.plan([rule if rule in mine else None for rule in rules], session_ns, real[which])
             state.clocks |= 1 << which
             _fill(state.course[which], course.steps)
-        lib.fl_clock_publish(ffi.addressof(clock), state)
+        lib.fl_clock_publish(self._block.ctl, ffi.addressof(clock), state)
 
     def _jump_base(self, domain: Domain, clock: Any, is_new: bool) -> list[int]:
         """Where the jumps at counted calls count from. A new domain takes over those of the session's clock."""

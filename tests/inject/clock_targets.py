@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -11,8 +13,10 @@ from pathlib import Path
 from faultlib import Session
 
 SOURCES = Path(__file__).parent.parent / "targets" / "clock"
-DEADLINE_S = 90
+DEADLINE_S = 60
 """No test waits longer for a program, whatever its clock says."""
+SETTLED_S = 0.4
+"""After it has said "ready", a program gets so long until all its threads really wait."""
 LATE_S = 20
 """How late, really, a wait may come back on a busy machine."""
 
@@ -45,19 +49,20 @@ class Target:
     """A program that says "ready" and then waits, under a session that can be changed meanwhile."""
 
     def __init__(self, session: Session, command: Sequence[str | Path]) -> None:
-        self.child = session.popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-        self.since = time.monotonic()
+        words = [str(word) for word in command]
+        self.child = session.popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self.child.stdout is not None
         self.early: list[str] = []
         while (line := self.child.stdout.readline()) and line != "ready\n":
             self.early.append(line)
+        time.sleep(SETTLED_S)
 
     def finish(self) -> list[Waited]:
         """Waits for its end, under the hard deadline."""
         try:
             out, _ = self.child.communicate(timeout=DEADLINE_S)
         except subprocess.TimeoutExpired:
-            self.child.kill()
+            os.killpg(self.child.pid, signal.SIGKILL)
             out, _ = self.child.communicate()
             raise AssertionError(f"still waiting; what came back: {out}") from None
         assert self.child.returncode == 0

@@ -1,0 +1,186 @@
+"""Clock domains, the proof of clock rules, jumps at counted calls, and when a clock is real again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from faultlib import Session
+from faultlib.errors import FaultlibError
+from tests.conftest import Run
+
+NEAR_S = 60
+READ = "import time; print(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))"
+ASK = """
+import os, sys, time
+for line in sys.stdin:
+    print(*[time.clock_gettime(clock) for clock in (time.CLOCK_REALTIME, time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME)], flush=True)
+"""
+
+
+def off(said: Sequence[str]) -> list[int]:
+    """By how many minutes the three clocks are off, rounded."""
+    real = (time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    return [round((float(word) - now) / NEAR_S) for word, now in zip(said, real, strict=True)]
+
+
+def once(session: Session, label: str = "") -> list[int]:
+    done = session.run([sys.executable, "-c", READ], label=label, capture_output=True, text=True, timeout=60)
+    return off(done.stdout.split())
+
+
+class Clock:
+    """A process that can be asked for the time."""
+
+    def __init__(self, session: Session, label: str = "") -> None:
+        command = [sys.executable, "-c", ASK]
+        self.child = session.popen(command, label=label, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self) -> list[float]:
+        assert self.child.stdin and self.child.stdout
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+        return [float(word) for word in self.child.stdout.readline().split()]
+
+    def off(self) -> list[int]:
+        return off([str(value) for value in self.ask()])
+
+    def stop(self) -> None:
+        self.child.communicate(timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("rules", "minutes"),
+    [
+        (["clock:offset=+1h"], [60, 0, 0]),
+        (["clock:offset=+1h:clock=monotonic"], [0, 60, 0]),
+        (["clock:offset=+1h:clock=boottime,realtime"], [60, 0, 60]),
+        (["clock:offset=-1h", "clock:offset=+2h"], [60, 0, 0]),
+        (["clock:jump=-3h"], [-180, 0, 0]),
+        (["clock:offset=+1h:at=1h"], [0, 0, 0]),
+        (["clock:offset=+1h:at=0s:for=1ns"], [0, 0, 0]),
+    ],
+)
+def test_what_rules_make_of_the_clocks(rules: list[str], minutes: list[int]) -> None:
+    with Session(rules) as session:
+        assert once(session) == minutes
+
+
+def test_workers_disagree() -> None:
+    """Each proc= has a domain of its own, in which the rules without one hold as well; the first that fits counts."""
+    rules = ["clock:offset=1h", "clock:offset=10m:proc=label:slow", "clock:offset=20m:proc=label:s*"]
+    with Session(rules) as session:
+        assert [once(session, label)[0] for label in ("other", "slow", "swift")] == [60, 70, 80]
+
+
+def test_a_running_process_moves_to_a_new_domain_and_back() -> None:
+    with Session() as session:
+        mine, other = Clock(session, "mine"), Clock(session, "other")
+        assert mine.off() == other.off() == [0, 0, 0]
+        (slot,) = session.add("clock:offset=1h:proc=label:mine")
+        assert (mine.off()[0], other.off()[0]) == (60, 0)
+        session.add("clock:jump=10m")
+        assert (mine.off()[0], other.off()[0]) == (70, 10)
+        session.remove(slot)
+        assert (mine.off()[0], other.off()[0]) == (10, 10)
+        mine.stop()
+        other.stop()
+
+
+def test_children_stay_in_the_domain_of_their_label() -> None:
+    code = "import os; print(*(os.popen('date +%s').read() for _ in range(2)))"
+    with Session(["clock:offset=1h:proc=label:mine"]) as session:
+        done = session.run([sys.executable, "-c", code], label="mine", capture_output=True, text=True, timeout=60)
+    assert all(abs(float(word) - time.time() - 3600) < NEAR_S for word in done.stdout.split())
+
+
+def test_a_new_rate_does_not_make_the_clock_jump() -> None:
+    with Session(["clock:rate=100"]) as session:
+        clock = Clock(session)
+        first = clock.ask()[0]
+        time.sleep(0.2)
+        (slot,) = session.add("clock:freeze")
+        stands = clock.ask()[0]
+        assert stands - first >= 19
+        assert clock.ask()[0] == stands
+        session.remove(slot)
+        session.add("clock:rate=0.01")
+        assert 0 <= clock.ask()[0] - stands < 100 * NEAR_S
+        clock.stop()
+
+
+def test_a_clock_is_real_again_without_rules() -> None:
+    with Session() as session:
+        clock = Clock(session)
+        slots = session.add("clock:offset=1h", "clock:jump=1h", "clock:offset=1h:clock=monotonic")
+        assert clock.off() == [120, 60, 0]
+        session.remove(slots[0])
+        assert clock.off() == [60, 60, 0], "a jump that has happened stays"
+        session.remove(*slots[1:])
+        assert clock.off() == [0, 0, 0]
+        session.add("clock:offset=1m:clock=boottime")
+        assert clock.off() == [0, 0, 1], "nothing is left of what was removed"
+    assert clock.off() == [0, 0, 0]
+    clock.stop()
+
+
+def test_steps_in_advance_need_nobody_to_be_awake() -> None:
+    """The times of at= and for= are in the course itself."""
+    with Session() as session:
+        clock = Clock(session)
+        start = clock.ask()[0]
+        at = session.block.now_ns() // 1_000_000 + 300
+        session.add(f"clock:offset=1h:at={at}ms:for=300ms", f"clock:offset=5h:at={at + 600}ms")
+        seen = []
+        while not seen or seen[-1] != 300:
+            minutes = round((clock.ask()[0] - start) / NEAR_S)
+            if not seen or seen[-1] != minutes:
+                seen.append(minutes)
+        assert seen == [0, 60, 0, 300]
+        clock.stop()
+
+
+def test_a_jump_at_a_counted_reading_is_for_everybody() -> None:
+    """The readings of all processes count, and all see the jump."""
+    with Session(["clock:jump=1h:when=3"]) as session:
+        first, second = Clock(session), Clock(session)
+        before = session.report()[0].count
+        while session.report()[0].count.fired == 0:
+            first.ask()
+        assert first.off() == second.off() == [60, 0, 0]
+        assert session.report()[0].count.fired == 1
+        assert before.matched <= session.report()[0].count.matched
+        first.stop()
+        second.stop()
+
+
+def test_proof_and_silence(faultlib: Run) -> None:
+    """A rule fires once for each process and state that it is seen in; one that nobody saw is said."""
+    done = faultlib("run", "-e", "clock:offset=1h", "--require-fired", "--", "date")
+    assert done.returncode == 0
+    assert "clock_gettime #1" in done.stderr
+    done = faultlib("run", "-e", "clock:offset=1h:clock=monotonic", "--require-fired", "--", "date")
+    assert done.returncode == 3
+    assert "never fired" in done.stderr
+
+
+def test_rules_on_reading_the_clock_go_along_with_faked_ones() -> None:
+    """A read that a rule looked at is turned all the same; so is a sleep."""
+    with Session(["clock:offset=1h", "clock:delay=1ms", "sleep:delay=1ms", "clock:rate=100:clock=monotonic"]) as session:
+        code = f"import time; time.sleep(60); {READ}"
+        done = session.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert off(done.stdout.split())[0] == 60
+        assert all(report.count.fired for report in session.report())
+
+
+def test_what_there_is_no_room_for_is_refused_before_anything_changes() -> None:
+    with Session() as session:
+        with pytest.raises(FaultlibError, match="at most 15 times in advance"):
+            session.add(*(f"clock:jump=1s:at={i}h" for i in range(1, 17)))
+        assert session.block.rules == {}
+        session.add(*(f"clock:jump=1s:at={i}h" for i in range(1, 16)))
+        assert once(session) == [0, 0, 0]
