@@ -125,7 +125,7 @@ enum fl_closed { FL_OPEN, FL_CLOSED_BY_OWNER_OR_GUARD, FL_CLOSED_BY_TARGET };
 enum fl_proc_state { FL_PROC_FREE, FL_PROC_CLAIMED, FL_PROC_LIVE, FL_PROC_EXEC_PENDING, FL_PROC_EXITED };
 enum fl_proc_flag {
     FL_PROC_PATCHED = 1, FL_PROC_PATCH_REFUSED = 2, FL_PROC_SPAWNED = 8, FL_PROC_IO_URING = 16, FL_PROC_ORPHAN = 32,
-    FL_PROC_PYTHON = 64
+    FL_PROC_PYTHON = 64, FL_PROC_NO_STACKS = 128
 };
 
 struct fl_proc {
@@ -227,7 +227,7 @@ struct fl_ring {
     uint32_t waiting;           /* somebody waits for room */
     uint32_t drained;           /* futex: counts how often there was room again */
     uint32_t given_up;          /* the reader did not come in time: nobody waits until it does */
-    uint32_t reserved;
+    uint32_t cut;               /* records that their writers, killed meanwhile, did not finish */
 };
 
 struct fl_ctl {

@@ -234,18 +234,29 @@ void fl_after_fork(void)
         return;
     }
     proc->entries = parent->entries;
-    proc->flags |= parent->flags & (FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON);
+    proc->flags |= parent->flags & (FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON | FL_PROC_NO_STACKS);
     forked_from = proc;
     fl_self_page.self.proc = proc;
 }
 
 static void before_fork(void)
 {
+    fl_python_before_fork();
     if (fl_self_page.self.proc)
         fork_number = __atomic_add_fetch(&fl_self_page.self.proc->children, 1, __ATOMIC_RELAXED);
 }
 
-static void after_fork_in_parent(void) { fork_number = 0; }
+static void after_fork_in_parent(void)
+{
+    fork_number = 0;
+    fl_python_after_fork(0);
+}
+
+static void after_fork_in_child(void)
+{
+    fl_python_after_fork(1);
+    fl_after_fork();
+}
 
 /* An image that was exec'ed takes over its own pending slot; the launched command is the root of a tree; else an orphan. */
 static struct fl_proc *find_place_in_tree(const struct place *place, int pid)
@@ -260,7 +271,7 @@ static struct fl_proc *find_place_in_tree(const struct place *place, int pid)
         if (proc->pid == pid && state == FL_PROC_LIVE) /* its number was given to us, or it exec'ed behind our back */
             __atomic_store_n(&proc->state, FL_PROC_EXITED, __ATOMIC_RELEASE);
         if (proc->pid == pid && state == FL_PROC_EXEC_PENDING) {
-            proc->flags &= ~(uint32_t)(FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON);
+            proc->flags &= ~(uint32_t)(FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON | FL_PROC_NO_STACKS);
             return proc;
         }
     }
@@ -291,7 +302,7 @@ static void attach(const char *path)
     fl_ctl = ctl;
     int pid = (int)fl_sys1(SYS_getpid, 0);
     struct fl_proc *proc = find_place_in_tree(&place, pid);
-    if (!proc || pthread_atfork(before_fork, after_fork_in_parent, fl_after_fork)) {
+    if (!proc || pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child)) {
         fl_ctl = &no_session;
         return;
     }
@@ -302,6 +313,7 @@ static void attach(const char *path)
     append(fl_thread.path, "1");
     proc->entries = fl_patch_entries();
     proc->flags |= proc->entries ? FL_PROC_PATCHED : FL_PROC_PATCH_REFUSED;
+    proc->flags |= fl_python_find() ? FL_PROC_PYTHON : 0;
     long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", proc->exe, sizeof proc->exe - 1);
     proc->exe[n > 0 ? n : 0] = '\0';
     go_live(proc);

@@ -357,7 +357,7 @@ long fl_call(unsigned sym, unsigned op, long *a)
     f.injected = f.foreign = 0;
     f.started_ns = 0;
     f.stack = f.stacked = f.state = 0;
-    if (!fl_ctl->magic || !(f.proc = fl_here(&f.foreign)))
+    if (!fl_ctl->magic || fl_unlikely(fl_thread.dumping) || !(f.proc = fl_here(&f.foreign)))
         return fl_invoke(&f);
     struct fl_choice choice;
     uint16_t slots[FL_LIVE_RULES];

@@ -25,9 +25,8 @@ static int is_libc(const char *name)
            !strncmp(file, "libc-2", 6);
 }
 
-static void read_image(const struct link_map *map)
+static int read_image(const struct link_map *map, struct image *image)
 {
-    struct image *image = &libraries[n_libraries];
     *image = (struct image){.base = map->l_addr};
     for (const ElfW(Dyn) *d = map->l_ld; d->d_tag != DT_NULL; d++) { /* glibc has relocated these pointers */
         switch (d->d_tag) {
@@ -37,8 +36,7 @@ static void read_image(const struct link_map *map)
         case DT_VERSYM: image->versions = (const uint16_t *)d->d_un.d_ptr; break;
         }
     }
-    if (image->symbols && image->strings && image->hash)
-        n_libraries++;
+    return image->symbols && image->strings && image->hash;
 }
 
 static void *find_in(const struct image *image, const char *name, uint32_t hash, uint64_t *size)
@@ -108,6 +106,12 @@ void *fl_libc_symbol(const char *name)
     return NULL;
 }
 
+void *fl_symbol_of(const struct link_map *map, const char *name)
+{
+    struct image image;
+    return read_image(map, &image) ? find_in(&image, name, gnu_hash(name), NULL) : NULL;
+}
+
 static long missing(long a, long b, long c, long d, long e, long f)
 {
     (void)a, (void)b, (void)c, (void)d, (void)e, (void)f;
@@ -126,7 +130,7 @@ void fl_find_libc(const struct link_map *maps)
 {
     for (const struct link_map *map = maps; map && n_libraries < 4; map = map->l_next)
         if (is_libc(map->l_name))
-            read_image(map);
+            n_libraries += read_image(map, &libraries[n_libraries]);
     for (int i = 0; i < FL_SYMBOLS; i++) {
         void *found = fl_libc_symbol(names[i]);
         fl_real[i] = found ? (fl_fn)found : missing;

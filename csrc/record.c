@@ -37,13 +37,20 @@ static __attribute__((noinline)) void wait_for_room(struct fl_ring *ring)
     }
 }
 
-/* The record is complete when it comes here, so that it is in the making for a moment only. Returns its number. */
+static struct fl_event *place_of(const struct fl_ring *ring, uint64_t number)
+{
+    return (struct fl_event *)((char *)fl_ctl + ring->offset) + (number & (ring->capacity - 1));
+}
+
+/* The record is complete when it comes here, and its place is in memory, so that it is in the making for a moment only: whoever
+ * is killed then leaves a hole. Returns its number. */
 static uint64_t put(struct fl_ring *ring, const struct fl_event *made)
 {
+    __atomic_load_n(&place_of(ring, __atomic_load_n(&ring->head, __ATOMIC_RELAXED))->sequence, __ATOMIC_RELAXED);
     if (ring->limit && fl_unlikely(is_full(ring)))
         wait_for_room(ring);
     uint64_t number = __atomic_fetch_add(&ring->head, 1, __ATOMIC_ACQ_REL);
-    struct fl_event *event = (struct fl_event *)((char *)fl_ctl + ring->offset) + (number & (ring->capacity - 1));
+    struct fl_event *event = place_of(ring, number);
     __atomic_store_n(&event->sequence, 0, __ATOMIC_RELEASE);
     const uint64_t *from = (const uint64_t *)made;
     uint64_t *to = (uint64_t *)event;

@@ -59,6 +59,7 @@ struct fl_thread {
     void *left_behind;    /* by a spawned child's exec in our memory: a mapping of so many bytes, to be given back by us */
     size_t left_bytes;
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
+    uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];
 };
 extern __thread struct fl_thread fl_thread;
@@ -128,6 +129,12 @@ uint32_t fl_actor(const struct fl_proc *proc, int foreign);
 /* stack.c: the source lines from which a call is made, as an interned text; 0: none */
 uint32_t fl_stack(struct fl_frame *f);
 
+/* pystack.c: fl_python_find is for the constructor, once libc's functions are known and patched */
+int fl_python_find(void);
+uint32_t fl_python_stack(void);
+void fl_python_before_fork(void);
+void fl_python_after_fork(int in_child);
+
 /* effects/: carry out one decision; the result as libc would give it */
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);
 extern const fl_effect_fn fl_effects[FL_EFFECT_COUNT];
@@ -153,6 +160,11 @@ void fl_spawn_end(void);
 uint32_t fl_patch_entries(void);
 void *fl_libc_symbol(const char *name);
 void *fl_vdso_symbol(const char *name); /* null: the kernel gives none */
+struct link_map;
+void *fl_symbol_of(const struct link_map *map, const char *name);
+
+/* import.c */
+void *fl_redirect_import(const struct link_map *map, const char *name, void *to, void (*bind)(void *function));
 
 static inline const struct fl_set *fl_current_set(uint32_t *generation)
 {

@@ -40,7 +40,7 @@ static int has_unread(struct fl_ring *ring) { return __atomic_load_n(&ring->head
 
 static void skip_one(struct fl_ring *ring)
 {
-    ring->lost++;
+    ring->cut++;
     __atomic_add_fetch(&ring->tail, 1, __ATOMIC_RELEASE);
 }
 

@@ -1,8 +1,14 @@
-/* From which source lines a call is made. From any context. */
+/* From which source lines a call is made. Not in vfork children, whose parent's interpreter is not theirs. */
 #include "shim.h"
+#include <errno.h>
 
 uint32_t fl_stack(struct fl_frame *f)
 {
-    (void)f;
-    return 0;
+    if (f->stacked || f->foreign || !(fl_ctl->options & FL_OPT_STACKS))
+        return f->stack;
+    int error = errno;
+    f->stacked = 1;
+    f->stack = fl_python_stack();
+    errno = error;
+    return f->stack;
 }

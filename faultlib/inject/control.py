@@ -70,6 +70,7 @@ class ProcessView:
     io_uring: bool
     orphan: bool
     launch: int
+    no_stacks: bool
 
 
 def _entries(bits: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -294,7 +295,7 @@ class ControlBlock:
         return ProcessView(
             slot, proc.pid, _STATES[proc.state], text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
             proc.uid, *_entries(proc.entries), bool(proc.flags & lib.FL_PROC_IO_URING),
-            bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch,
+            bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch, bool(proc.flags & lib.FL_PROC_NO_STACKS),
         )  # fmt: skip
 
     def path(self, number: int) -> str | None:

@@ -76,6 +76,8 @@ class Journal:
         found, ctl = [], self._ctl
         if ctl.journal.lost:
             found.append(f"LOST {ctl.journal.lost} records: the trace is incomplete")
+        if ctl.journal.cut:
+            found.append(f"{ctl.journal.cut} calls are missing: their processes were killed while they wrote them down")
         if self._error:
             found.append(f"the temporary file in {tempfile.gettempdir()} could not be written: {os.strerror(-self._error)}")
         if ctl.paths_full:

@@ -92,6 +92,9 @@ def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> li
             found.append(f"not covered: {who} went on to {process.exe}, which does not load the shim")
     if any(process.io_uring for process in processes):
         found.append("not covered: a process uses io_uring, whose operations no rule sees")
+    blind = [process.lineage for process in processes if process.no_stacks]
+    if blind:
+        found.append(f"no source lines: the Python of process {', '.join(blind[:3])} has no faulthandler that could be asked")
     if snapshot.refused:
         found.append(f"not covered: {snapshot.refused} processes found no free slot")
     if snapshot.uncounted:
