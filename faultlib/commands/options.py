@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,8 +43,13 @@ class ReportFile(click.ParamType):  # type: ignore[type-arg]
                 self.fail(f"{value} is a directory", param, ctx)
             if not (file if file.exists() else file.parent).exists():
                 self.fail(f"{value}: there is no directory {file.parent}", param, ctx)
-            if not os.access(file if file.exists() else file.parent, os.W_OK):
-                self.fail(f"{value} cannot be written", param, ctx)
+            existed = file.exists()
+            try:
+                file.open("a").close()
+            except OSError as error:
+                self.fail(f"{value} cannot be written: {error.strerror}", param, ctx)
+            if not existed:
+                file.unlink()
         return str(value)
 
 

@@ -1,0 +1,89 @@
+"""Everything that is wrong on a command line: exit 2 and a reason, and nothing has run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+TOUCH = ["--", "touch", "ran"]
+LIVE = "-e", "write:error=EIO:path=x"
+REFUSED: list[tuple[list[str], str]] = [
+    (["run"], "Missing argument"),
+    (["run", "--"], "Missing argument"),
+    (["run", "--no-such-option", *TOUCH], "No such option"),
+    (["run", "--quite", *TOUCH], "--quiet"),
+    (["run", "-e"], "requires an argument"),
+    (["run", "-e", "", *TOUCH], "empty"),
+    (["run", "-e", "wriet:error=EIO", *TOUCH], "did you mean write?"),
+    (["run", "-e", "write", *TOUCH], "write"),
+    (["run", "-e", "write:error=ENOSPCC", *TOUCH], "did you mean ENOSPC?"),
+    (["run", "-e", "write:error=ENOSPC:wehn=3", *TOUCH], "did you mean when?"),
+    (["run", "-e", "flock:error=ENOSPC", *TOUCH], "ENOSPC"),
+    (["run", "-e", "rename:short=3", *TOUCH], "short"),
+    (["run", "-e", "open:return=3", *TOUCH], "return"),
+    (["run", "-e", "connect:error=EIO", *TOUCH], "not intercepted yet"),
+    (["run", *LIVE, "-e", "open:error=EIO:after=nobody", *TOUCH], "no rule is named nobody"),
+    (["run", "-e", "open:error=EIO:name=a", "-e", "read:error=EIO:name=a", *TOUCH], "another rule is named a"),
+    (["run", *[word for i in range(65) for word in ("-e", f"write:error=EIO:path=x{i}")], *TOUCH], "64 live rules"),
+    (["run", *LIVE, "--seed", "-1", *TOUCH], "--seed"),
+    (["run", *LIVE, "--seed", "x", *TOUCH], "--seed"),
+    (["run", *LIVE, "--seed", str(1 << 64), *TOUCH], "--seed"),
+    (["run", *LIVE, "--label", "x" * 32, *TOUCH], "a label has at most 31 bytes"),
+    (["run", *LIVE, "--rules", "missing.yaml", *TOUCH], "does not exist"),
+    (["run", *LIVE, "--rules", ".", *TOUCH], "is a directory"),
+    (["run", *LIVE, "--rules", "bad.yaml", *TOUCH], "bad.yaml:2"),
+    (["run", *LIVE, "--rules", "binary.yaml", *TOUCH], "binary.yaml"),
+    (["run", *LIVE, "--json", ".", *TOUCH], "is a directory"),
+    (["run", *LIVE, "--json", "missing/r.json", *TOUCH], "there is no directory missing"),
+    (["run", *LIVE, "--json", "/proc/r.json", *TOUCH], "cannot be written"),
+    (["run", *LIVE, "--session", "a b", *TOUCH], "a session's name is"),
+    (["run", *LIVE, "--session", "list", *TOUCH], "a command of faultlib ctl"),
+    (["run", *LIVE, "--session", "12", *TOUCH], "a session's name is"),
+    (["rnu", *TOUCH], "Did you mean run?"),
+    (["xyzzy"], "No such command"),
+    (["ctl", "lst"], "Did you mean list?"),
+    (["ctl", "name", "lst"], "Did you mean list?"),
+    (["ctl", "name"], "say what to do with the session"),
+    (["ctl", "list", "more"], "unexpected extra argument"),
+    (["ctl", "list"], "no session is running"),
+    (["ctl", "name", "list"], "no session is called name"),
+    (["ctl", "add"], "Say which RULE to add"),
+    (["ctl", "add", "write:eror=EIO"], "did you mean error?"),
+    (["ctl", "add", "--rules", "missing.yaml"], "does not exist"),
+    (["ctl", "remove"], "Missing argument"),
+    (["ctl", "clock", "offset=soon"], "offset=soon"),
+    (["ctl", "clock", "wobble=1h"], "wobble"),
+    (["ctl", "reset", "all"], "unexpected extra argument"),
+    (["explain"], "no rule to explain"),
+    (["explain", "write:eror=EIO"], "did you mean error?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "reason"), REFUSED, ids=[" ".join(words)[:60] for words, _ in REFUSED])
+def test_refused_before_anything_runs(faultlib: Run, tmp_path: Path, arguments: list[str], reason: str) -> None:
+    (tmp_path / "bad.yaml").write_text("- write:error=EIO\n- write:eror=EIO\n")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\x00\xfe")
+    done = faultlib(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert reason in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "r.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "reason"),
+    [(["no-such-command"], 127, "was not found"), (["./plain"], 127, "is not executable"), (["."], 127, "."), ([""], 127, "")],
+)
+def test_a_command_that_cannot_be_run(
+    faultlib: Run, tmp_path: Path, command: list[str], status: int, reason: str
+) -> None:
+    (tmp_path / "plain").write_text("echo")
+    done = faultlib("run", *LIVE, "--", *command)
+    assert done.returncode == status, done.stderr
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
