@@ -237,7 +237,7 @@ struct fl_ctl {
     uint64_t gate;              /* bit per family; 0: every call is passed on */
     uint32_t generation;        /* of the live rule set */
     uint32_t track_since;       /* the generation at which descriptors began to be tracked */
-    uint32_t procs_full;        /* every slot has been used once: look for dead ones at once */
+    uint32_t forgotten;         /* uncovered processes whose slots were needed again */
     uint32_t closed;            /* FL_CLOSED_*: the session has ended, nobody attaches any more */
     uint64_t uid;               /* the session's random number, also in the name of its folder */
     int32_t owner_pid;

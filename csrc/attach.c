@@ -23,6 +23,8 @@ char fl_link_path[256];
 static struct fl_proc *forked_from;
 static __thread uint32_t fork_number;
 
+#define NEAR 64u
+
 static uint64_t number_at(const char **at, int base)
 {
     uint64_t value = 0;
@@ -157,28 +159,47 @@ static void reach(uint32_t distance)
         ;
 }
 
-/* Takes a free slot, or that of a process that is gone: probing begins at the pid's own place, so that it is found again. */
+/* Whether a slot can be had: those of processes that ended are next, those that went on to an image without the shim and ended
+ * there are last, as the report names them. */
+static int is_usable(const struct fl_proc *proc, uint32_t state, int effort)
+{
+    switch (state) {
+    case FL_PROC_FREE: return 1;
+    case FL_PROC_EXITED: return effort > 0;
+    case FL_PROC_LIVE: return effort > 0 && dead(proc);
+    case FL_PROC_EXEC_PENDING: return effort > 2 && dead(proc);
+    default: return 0;
+    }
+}
+
+static int take_slot(struct fl_proc *proc, int pid, int effort)
+{
+    uint32_t state = __atomic_load_n(&proc->state, __ATOMIC_ACQUIRE);
+    if (!is_usable(proc, state, effort) ||
+        !__atomic_compare_exchange_n(&proc->state, &state, FL_PROC_CLAIMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return 0;
+    if (state == FL_PROC_EXEC_PENDING)
+        __atomic_add_fetch(&fl_ctl->forgotten, 1, __ATOMIC_RELAXED);
+    if (state != FL_PROC_FREE)
+        fold_counters(proc);
+    proc->pid = pid;
+    proc->stopped_by = proc->flags = proc->children = proc->execs = proc->clock = 0;
+    proc->lineage[0] = proc->label[0] = proc->comm[0] = proc->exe[0] = '\0';
+    return 1;
+}
+
+/* A slot near the pid's own place, where it is found again: a free one, else that of a process that is gone, else farther. */
 static struct fl_proc *claim_slot(int pid)
 {
     struct fl_proc *procs = FL_AREA(struct fl_proc, procs_off);
-    for (int reuse = __atomic_load_n(&fl_ctl->procs_full, __ATOMIC_RELAXED) != 0; reuse < 2; reuse++) {
-        for (uint32_t i = 0; i < FL_MAX_PROCS; i++) {
+    for (int effort = 0; effort < 4; effort++)
+        for (uint32_t i = 0; i < (effort < 2 ? NEAR : FL_MAX_PROCS); i++) {
             struct fl_proc *proc = &procs[((uint32_t)pid + i) % FL_MAX_PROCS];
-            uint32_t state = __atomic_load_n(&proc->state, __ATOMIC_ACQUIRE);
-            int usable = state == FL_PROC_FREE || (reuse && (state == FL_PROC_EXITED || (state == FL_PROC_LIVE && dead(proc))));
-            if (!usable ||
-                !__atomic_compare_exchange_n(&proc->state, &state, FL_PROC_CLAIMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-                continue;
-            if (state != FL_PROC_FREE)
-                fold_counters(proc);
-            reach(i);
-            proc->pid = pid;
-            proc->stopped_by = proc->flags = proc->children = proc->execs = proc->clock = 0;
-            proc->lineage[0] = proc->label[0] = proc->comm[0] = proc->exe[0] = '\0';
-            return proc;
+            if (take_slot(proc, pid, effort)) {
+                reach(i);
+                return proc;
+            }
         }
-        __atomic_store_n(&fl_ctl->procs_full, 1, __ATOMIC_RELAXED);
-    }
     __atomic_add_fetch(&fl_ctl->attach_refused, 1, __ATOMIC_RELAXED);
     return NULL;
 }

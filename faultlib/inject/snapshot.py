@@ -47,7 +47,8 @@ class Snapshot:
     """A session at one moment.
 
     `time_ns` is its age in nanoseconds; `attached` counts the programs in which the shim woke up (of one launch, if one was
-    asked for), `refused` the processes that found no free slot, `uncounted` the matching calls that found no counter;
+    asked for), `refused` the processes that found no free slot, `uncounted` the matching calls that found no counter, `forgotten` the
+    processes that the shim did not reach and whose slots were needed again;
     `members` are the pids of the `faultlib run --session` that share it.
     """
 
@@ -60,13 +61,14 @@ class Snapshot:
     attached: int
     refused: int
     uncounted: int
+    forgotten: int
     members: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The snapshot as JSON values."""
         return {
             "name": self.name, "pid": self.pid, "seed": self.seed, "time_ns": self.time_ns, "attached": self.attached,
-            "refused": self.refused, "uncounted": self.uncounted, "members": list(self.members),
+            "refused": self.refused, "uncounted": self.uncounted, "forgotten": self.forgotten, "members": list(self.members),
             "rules": [rule.to_json() for rule in self.rules], "processes": [asdict(process) for process in self.processes],
         }  # fmt: skip
 
@@ -76,5 +78,5 @@ class Snapshot:
         return cls(
             data["name"], data["pid"], data["seed"], data["time_ns"], tuple(map(RuleReport.from_json, data["rules"])),
             tuple(map(_process, data["processes"])), data["attached"], data["refused"],
-            data["uncounted"], tuple(data["members"]),
+            data["uncounted"], data["forgotten"], tuple(data["members"]),
         )  # fmt: skip

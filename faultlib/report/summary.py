@@ -90,6 +90,8 @@ def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> li
         if process.state == "exec-pending":
             who = f"process {process.lineage} (pid {process.pid})"
             found.append(f"not covered: {who} went on to {process.exe}, which does not load the shim")
+    if snapshot.forgotten:
+        found.append(f"not covered: {snapshot.forgotten} more processes went on to programs that do not load the shim")
     if any(process.io_uring for process in processes):
         found.append("not covered: a process uses io_uring, whose operations no rule sees")
     blind = [process.lineage for process in processes if process.no_stacks]

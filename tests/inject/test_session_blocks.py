@@ -144,6 +144,21 @@ def test_many_short_programs_are_all_counted(tmp_path: Path) -> None:
         assert int(session.block.ctl.slot_reach) < 200, "a process' slot is found near its place"
 
 
+def test_uncovered_programs_do_not_use_up_the_slots(tmp_path: Path) -> None:
+    (tmp_path / "static.c").write_text("int main(void) { return 0; }")
+    if subprocess.run(["cc", "-static", "-o", "static", "static.c"], cwd=tmp_path, capture_output=True).returncode:
+        pytest.skip("no static libc here")
+    script = "for i in $(seq 1200); do ./static; done; : > f"
+    with api.Session(["open:error=EIO:path=*/f"]) as session:
+        done = session.run(["bash", "-c", script], cwd=tmp_path, timeout=300, stderr=subprocess.DEVNULL)
+        assert done.returncode == 1
+        snapshot = session.snapshot()
+        report = summary.collect(session, SCRIPT, 1)
+        assert len(session.uncovered()) + snapshot.forgotten == 1200
+    assert snapshot.refused == 0
+    assert f"not covered: {snapshot.forgotten} more processes went on" in "\n".join(report.warnings)
+
+
 def test_sessions_side_by_side_and_from_threads(tmp_path: Path) -> None:
     failures: list[str] = []
 
