@@ -9,7 +9,7 @@ import click
 
 from faultlib.errors import FaultlibError
 
-COMMANDS = ("run", "ctl", "trace", "explain", "ops", "doctor")
+COMMANDS = ("run", "ctl", "trace", "explain", "ops", "doctor", "bench")
 
 
 class Commands(click.Group):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faultlib.bench.programs import Programs
+from faultlib.inject.control import Recording
 from faultlib.inject.session import Session
 
 NEVER = 1 << 60
@@ -51,6 +52,9 @@ def own(programs: Programs) -> list[Subject]:
     def under(*rules: str) -> Callable[[], Session]:
         return lambda: Session(rules)
 
+    def recording(times: bool) -> Callable[[], Session]:
+        return lambda: Session(recording=Recording(capacity=4096, times=times, wait=False), stacks=False)
+
     return [
         Subject("idle", "shim, no rule", (*IO, "clock", "fork", "exec"), ("write", "fsync"), under()),
         Subject("other", "64 rules of other families", ("write",), ("write",),
@@ -62,6 +66,9 @@ def own(programs: Programs) -> list[Subject]:
         Subject("sixteen-sizes", "16 size rules, no match", ("write",), ("write",),
                 under(*[f"write:error=EIO:{hit}:size={NEVER + i}+" for i in range(16)])),
         Subject("sixteen-counting", "16 path rules, counting", ("write",), ("write",), under(*[counting] * 16)),
+        Subject("record", "recording, no times", IO, ("write",), recording(False)),
+        Subject("record-times", "recording with times", ("write",), ("write",), recording(True)),
+        Subject("clock", "clock 1 h ahead", ("clock",), (), under("clock:offset=+1h")),
     ]  # fmt: skip
 
 
