@@ -243,6 +243,7 @@ void fl_after_fork(void)
 {
     if (!forked_from || fl_self_page.self.proc)
         return;
+    fl_timers_after_fork();
     int pid = (int)fl_sys1(SYS_getpid, 0);
     struct fl_proc *parent = forked_from;
     uint32_t nth = fork_number ? fork_number : __atomic_add_fetch(&parent->children, 1, __ATOMIC_RELAXED);

@@ -87,27 +87,28 @@ static int64_t on_step(const struct fl_clock_step *step, int64_t real_ns)
     return step->virtual_ns + (int64_t)((__int128)(real_ns - step->from_ns) * (__int128)step->rate >> 32);
 }
 
-/* How long it really takes from `now` until the course reaches `at`; SLICE_NS if that is longer. */
-static int64_t real_wait(const struct fl_clock_course *course, int64_t now, int64_t at)
+/* How long it really takes from `now` until the course reaches `at`; `most` if that is longer. */
+static int64_t real_wait(const struct fl_clock_course *course, int64_t now, int64_t at, int64_t most)
 {
     const struct fl_clock_step *step = step_at(course, now), *end = course->step + course->count;
-    for (int64_t from = now; from < now + SLICE_NS && step < end; from = (++step)->from_ns) {
-        int64_t until = step + 1 < end && step[1].from_ns < now + SLICE_NS ? step[1].from_ns : now + SLICE_NS;
+    for (int64_t from = now; from < now + most && step < end; from = (++step)->from_ns) {
+        int64_t until = step + 1 < end && step[1].from_ns < now + most ? step[1].from_ns : now + most;
         int64_t value = on_step(step, from);
         if (value >= at)
             return from - now;
-        if (step->rate && on_step(step, until) >= at)
-            return from - now + (int64_t)((((unsigned __int128)(at - value) << 32) + step->rate - 1) / step->rate);
+        unsigned __int128 needed = step->rate ? (((unsigned __int128)((__int128)at - value) << 32) + step->rate - 1) / step->rate : 0;
+        if (step->rate && needed <= (unsigned __int128)(until - from))
+            return from - now + (int64_t)needed;
         if (step + 1 == end)
             break;
     }
-    return SLICE_NS;
+    return most;
 }
 
 /* What a look at one clock of the domain tells. */
-struct sight { int faked, even; int64_t value_ns, wait_ns; uint64_t seen, rules; };
+struct sight { int faked, even; int64_t value_ns, wait_ns; uint64_t seen, rules, rate; };
 
-static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns, int64_t at_ns, uint16_t *slots)
+static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns, int64_t at_ns, int64_t most_ns, uint16_t *slots)
 {
     struct sight s = {.faked = 0};
     uint32_t domain = proc->clock % FL_MAX_CLOCKS;
@@ -119,9 +120,10 @@ static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns,
         const struct fl_clock_step *step = step_at(course, real_ns);
         int64_t jump = __atomic_load_n(&clock->jump_ns[which], __ATOMIC_RELAXED) - state->jump_base_ns[which];
         s = (struct sight){.faked = state->clocks >> which & 1, .even = course->count == 1 && step->rate == FL_RATE_ONE, .value_ns = on_step(step, real_ns) + jump, .rules = step->rules,
+                           .rate = step->rate,
                            .seen = fl_clock_seen(index, domain, (uint64_t)(step - course->step))};
-        if (at_ns && s.faked)
-            s.wait_ns = real_wait(course, real_ns, at_ns == FL_NEVER ? at_ns : add(at_ns, -jump));
+        if (most_ns && s.faked)
+            s.wait_ns = real_wait(course, real_ns, at_ns == FL_NEVER ? at_ns : add(at_ns, -jump), most_ns);
         if (slots)
             for (uint64_t left = s.rules; left; left &= left - 1)
                 slots[__builtin_ctzll(left)] = state->slot[__builtin_ctzll(left)];
@@ -171,7 +173,7 @@ void fl_clock_turn(clockid_t id, struct timespec *now)
     int64_t apart = id == CLOCK_TAI || id == CLOCK_MONOTONIC_RAW ? real_ns - fl_clock_real_ns(own_clock[which]) : 0;
     uint64_t epoch = __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_SEQ_CST);
     uint16_t slots[FL_LIVE_RULES];
-    struct sight s = look(proc, which, real_ns - apart, 0, slots);
+    struct sight s = look(proc, which, real_ns - apart, 0, 0, slots);
     if ((!s.faked || s.even) && (unsigned)id <= CLOCK_MONOTONIC)
         keep_shift(id, epoch, s.faked ? s.value_ns - real_ns : 0);
     if (!s.faked)
@@ -190,7 +192,7 @@ static int begin(struct fl_deadline *d, clockid_t id, int64_t ns, int absolute)
         return 0;
     uint16_t slots[FL_LIVE_RULES];
     int64_t now = fl_clock_real_ns(own_clock[which]);
-    struct sight s = look(proc, which, now, 0, slots);
+    struct sight s = look(proc, which, now, 0, 0, slots);
     if (!s.faked)
         return 0;
     *d = (struct fl_deadline){.id = own_clock[which], .which = which, .saved_errno = errno, .at_ns = ns};
@@ -217,12 +219,23 @@ int fl_deadline_begin(struct fl_deadline *d, clockid_t id, int absolute, const s
     return absolute ? begin(d, id, as_ns(given), 1) : fl_deadline_in(d, id, as_ns(given));
 }
 
+/* For timers that the kernel keeps, which cannot be waited for in slices. */
+int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns)
+{
+    const struct fl_proc *proc = fl_self_page.self.proc;
+    struct sight s = {.faked = 0};
+    if (proc)
+        s = look(proc, which, fl_clock_real_ns(own_clock[which]), at_ns, FL_FAR_NS, NULL);
+    *sight = (struct fl_sight){.value_ns = s.value_ns, .wait_ns = s.wait_ns, .seen = s.seen, .rate = s.rate};
+    return s.faked;
+}
+
 /* Real nanoseconds to wait; 0: reached. */
 static int64_t slice_ns(struct fl_deadline *d, int64_t now)
 {
     if (!d->released) {
         struct fl_proc *proc = fl_owner_alive() ? here() : NULL;
-        struct sight s = proc ? look(proc, d->which, now, d->at_ns ? d->at_ns : 1, NULL) : (struct sight){.faked = 0};
+        struct sight s = proc ? look(proc, d->which, now, d->at_ns, SLICE_NS, NULL) : (struct sight){.faked = 0};
         if (s.faked) {
             d->left_ns = add(d->at_ns, -s.value_ns);
             return d->left_ns <= 0 ? 0 : s.wait_ns > 0 ? s.wait_ns : 1;

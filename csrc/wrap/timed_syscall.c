@@ -114,6 +114,9 @@ static int by_wait(long number, const long *a, long *result)
     case SYS_semtimedop:
         *result = semtimedop((int)a[0], (struct sembuf *)a[1], (size_t)a[2], (const struct timespec *)a[3]);
         return 1;
+    case SYS_timerfd_settime:
+        *result = timerfd_settime((int)a[0], (int)a[1], (const struct itimerspec *)a[2], (struct itimerspec *)a[3]);
+        return 1;
     case SYS_futex: return futex(a, result);
     default: return 0;
     }

@@ -113,11 +113,6 @@ def happens_at_a_call(rule: Rule) -> bool:
     return rule.effect.verb == "jump" and any(value is not None for value in counted)
 
 
-def default_scope(rule: Rule) -> str:
-    """What `when=` and `times=` count without `scope=`. The clock is everybody's: so are its readings."""
-    return "session" if isinstance(rule.effect, effects.ClockChange) else "process"
-
-
 def compile_rule(
     rule: Rule, slot: int, c_rule: CRule, intern: Intern, cwd: WorkingDirectory, *,
     slots: Mapping[str, int] | None = None, now_ns: int = 0,
@@ -188,7 +183,7 @@ def _predicates(
 
 def _window(rule: Rule, c_rule: CRule, now_ns: int) -> int:
     has = 0
-    c_rule.scope = _SCOPES[rule.scope or default_scope(rule)]
+    c_rule.scope = _SCOPES[rule.scope or rules.default_scope(rule)]
     c_rule.first, c_rule.last, c_rule.step = 1, U64, 1
     if rule.when is not None:
         has |= lib.FL_HAS_WINDOW

@@ -13,7 +13,7 @@ from faultlib.inject.check import left_out, operations
 from faultlib.inject.compile import happens_at_a_call
 from faultlib.inject.errnos import name_of
 from faultlib.inject.ops import symbols_of
-from faultlib.inject.rules import DEFAULT_KINDS, Globs, Rule
+from faultlib.inject.rules import DEFAULT_KINDS, Globs, Rule, default_scope
 from faultlib.inject.values import Part, Range
 
 _KINDS = {"file": "files", "dir": "directories", "pipe": "pipes", "socket": "sockets", "tty": "terminals",
@@ -84,7 +84,7 @@ def _occasion(rule: Rule) -> str:
     """Which of the matching calls."""
     if not happens_at_a_call(rule):
         return "For the programs"
-    whose = f" {_SCOPES[rule.scope or 'process']}" if rule.when is not None else ""
+    whose = f" {_SCOPES[rule.scope or default_scope(rule)]}" if rule.when is not None else ""
     window = rule.when
     if window is None:
         which = "Every matching call"
@@ -204,7 +204,7 @@ def _conditions(rule: Rule) -> Iterator[str]:
     if rule.after is not None:
         yield f"once the rule {rule.after} has fired"
     if rule.times is not None:
-        yield f"at most {rule.times} times in the life {_SCOPES[rule.scope or 'process']}"
+        yield f"at most {rule.times} times in the life {_SCOPES[rule.scope or default_scope(rule)]}"
     if rule.at_ns is not None:
         yield f"from {values.format_duration(rule.at_ns)} after the session began"
     if rule.for_ns is not None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from faultlib.inject import values
-from faultlib.inject.effects import Delay, Effect
+from faultlib.inject.effects import ClockChange, Delay, Effect
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.lexer import quote
 from faultlib.inject.values import Range, Window
@@ -120,6 +120,11 @@ class Rule:
                 yield f"{key}={plain}"
         if self.thread is not None:
             yield f"thread={quote(self.thread)}"
+
+
+def default_scope(rule: Rule) -> str:
+    """What `when=` and `times=` count without `scope=`. The clock is everybody's: so are its readings."""
+    return "session" if isinstance(rule.effect, ClockChange) else "process"
 
 
 # The typed constructors.

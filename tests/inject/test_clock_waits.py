@@ -23,7 +23,7 @@ SLEEPS = {
 }  # fmt: skip
 TRIES = {"semtimedop", "sigtimedwait"}
 CLOCKS = ("realtime", "monotonic")
-WAITS = {"realtime": 19, "monotonic": 26}
+WAITS = {"realtime": 21, "monotonic": 31}
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,45 @@ def test_waits_end_after_a_killed_controller(waits: Path) -> None:
         while time.monotonic() < fence and (line := controller.stdout.readline()):
             lines.append(line)
     assert len(read(lines)) == WAITS["monotonic"]
+
+
+def test_no_wake_up_is_lost(tmp_path: Path) -> None:
+    """Condition waits are made of slices; a signal between two of them counts."""
+    program = compile_c("pingpong.cc", tmp_path)
+    with Session(["clock:rate=0.5:clock=monotonic,realtime"]) as session:
+        done = session.run([str(program), "100000"], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.stdout == "0\n"
+
+
+ALARMS = """
+import os, signal, time
+def alarms(n, seconds):
+    began, seen = time.monotonic(), []
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    for _ in range(n):
+        signal.sigwait([signal.SIGALRM])
+        seen.append(time.monotonic() - began)
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert 0 < left <= seconds and interval == seconds, (left, interval)
+    old = signal.setitimer(signal.ITIMER_REAL, 0)
+    assert 0 < old[0] <= seconds and old[1] == seconds and signal.getitimer(signal.ITIMER_REAL) == (0, 0), old
+    assert all(at >= (i + 1) * seconds - 1e-3 for i, at in enumerate(seen)), seen
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+alarms(3, 20)
+child = os.fork()
+alarms(2, 20)
+if not child:
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print('done')
+"""
+
+
+def test_periodic_timers_and_what_is_left_of_them() -> None:
+    """Also in a forked child, which has no keeper of its parent's."""
+    with Session(["clock:rate=100:clock=monotonic"]) as session:
+        done = session.run([sys.executable, "-c", ALARMS], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 def test_waits_on_another_clock_are_left_alone(waits: Path) -> None:

@@ -205,7 +205,7 @@ static int w_epoll_pwait2(void)
     return failed(epoll_pwait2(epoll_create1(0), &event, 1, &time, NULL));
 }
 
-__attribute__((unused)) static int w_timerfd_until(void)
+static int w_timerfd_until(void)
 {
     uint64_t expirations;
     int fd = timerfd_create(own, 0);
@@ -213,7 +213,7 @@ __attribute__((unused)) static int w_timerfd_until(void)
     return timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL) ? errno : failed(read(fd, &expirations, 8));
 }
 
-__attribute__((unused)) static int w_timerfd(void)
+static int w_timerfd(void)
 {
     uint64_t expirations;
     int fd = timerfd_create(CLOCK_MONOTONIC, 0);
@@ -234,10 +234,10 @@ static int timer_wait(clockid_t clock, int flags, struct timespec value, int num
     return sigwaitinfo(&set, NULL) == number ? 0 : errno;
 }
 
-__attribute__((unused)) static int w_timer_until(void) { return timer_wait(own, TIMER_ABSTIME, from_now(), SIGRTMIN + 1); }
-__attribute__((unused)) static int w_timer(void) { return timer_wait(CLOCK_MONOTONIC, 0, span(), SIGRTMIN + 2); }
+static int w_timer_until(void) { return timer_wait(own, TIMER_ABSTIME, from_now(), SIGRTMIN + 1); }
+static int w_timer(void) { return timer_wait(CLOCK_MONOTONIC, 0, span(), SIGRTMIN + 2); }
 
-__attribute__((unused)) static int w_setitimer(void)
+static int w_setitimer(void)
 {
     struct itimerval when = {.it_value = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000}};
     sigset_t set;
@@ -254,13 +254,13 @@ static const struct wait realtime_waits[] = {
     W(clock_nanosleep_until), W(syscall_clock_nanosleep), W(sem_timedwait), W(sem_clockwait), W(mutex_timedlock), W(mutex_clocklock),
     W(rwlock_timedrdlock), W(rwlock_timedwrlock), W(rwlock_clockrdlock), W(rwlock_clockwrlock), W(timedjoin), W(clockjoin),
     W(futex_realtime), W(mq_timedreceive), W(mq_timedsend), W(cond_timedwait), W(cond_clockwait), W(cnd_timedwait), W(mtx_timedlock),
-
+    W(timerfd_until), W(timer_until),
 };
 static const struct wait monotonic_waits[] = {
     W(clock_nanosleep_until), W(syscall_clock_nanosleep), W(sem_clockwait), W(mutex_clocklock), W(rwlock_clockrdlock),
     W(rwlock_clockwrlock), W(clockjoin), W(futex_monotonic), W(cond_timedwait), W(cond_clockwait), W(nanosleep), W(clock_nanosleep),
     W(usleep), W(sleep), W(thrd_sleep), W(poll), W(ppoll), W(select), W(pselect), W(epoll_wait), W(epoll_pwait), W(epoll_pwait2),
-    W(futex_wait), W(syscall_ppoll), W(semtimedop), W(sigtimedwait),
+    W(futex_wait), W(syscall_ppoll), W(semtimedop), W(sigtimedwait), W(timerfd_until), W(timer_until), W(timerfd), W(timer), W(setitimer),
 };
 
 static pthread_barrier_t all_here;

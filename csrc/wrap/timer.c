@@ -1,0 +1,451 @@
+/* Timers that the kernel keeps: timerfd, timer_settime, setitimer, alarm. They go off by themselves, so nobody could wait for
+ * them in slices: each is armed for the real time at which its clock will get there, and a keeper, a thread without anything of
+ * libc's that is made when the first timer is set on a faked clock, arms them anew when the clock changes.
+ * From where the function itself may be called; signals are held off while an entry is in hand. */
+#include "../clock.h"
+#include "../sys.h"
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include "wrap.h"
+
+#define TIMERS 256
+#define KEEPER_NS 50000000
+#define KEEPER_STACK 16384
+
+enum kind { NO_TIMER, DESCRIPTOR, POSIX_TIMER, INTERVAL_TIMER };
+enum state { RESTING, IN_HAND, ARMED };
+
+struct timer {
+    uint32_t kind;
+    uint32_t state;
+    long id;
+    clockid_t clock;
+    int which;            /* the course that it follows: a relative time on REALTIME runs on MONOTONIC, as in the kernel */
+    int32_t pid;          /* whose keeper looks after it */
+    int64_t at_ns;        /* of faked time: the next time that it goes off */
+    int64_t interval_ns;
+    int64_t met_ns;       /* what its clock said when it was last looked at */
+    uint64_t epoch, seen;
+};
+static struct timer timers[TIMERS] = {{.kind = INTERVAL_TIMER, .clock = CLOCK_MONOTONIC}};
+static uint32_t armed_word; /* futex: grows when a timer is armed */
+static int32_t keeper_pid;
+static char keeper_stack[KEEPER_STACK] __attribute__((aligned(64)));
+
+static int my_pid(void) { return (int)fl_sys1(SYS_getpid, 0); }
+
+static int64_t ns_of(const struct timespec *t)
+{
+    return t->tv_sec > FL_FAR_NS / FL_SECOND_NS * 25 ? FL_NEVER / 2 : t->tv_sec * (int64_t)FL_SECOND_NS + t->tv_nsec;
+}
+
+static struct timespec spec_of(int64_t ns) { return (struct timespec){.tv_sec = ns / FL_SECOND_NS, .tv_nsec = ns % FL_SECOND_NS}; }
+
+static long kernel_set(const struct timer *t, const struct itimerspec *value)
+{
+    if (t->kind == DESCRIPTOR)
+        return fl_sys(SYS_timerfd_settime, t->id, 0, value, NULL);
+    if (t->kind == POSIX_TIMER)
+        return fl_sys(SYS_timer_settime, t->id, 0, value, NULL);
+    struct itimerval rounded = {{value->it_interval.tv_sec, value->it_interval.tv_nsec / 1000},
+                                {value->it_value.tv_sec, (value->it_value.tv_nsec + 999) / 1000}};
+    if (rounded.it_value.tv_usec == 1000000)
+        rounded.it_value = (struct timeval){.tv_sec = rounded.it_value.tv_sec + 1};
+    return fl_sys3(SYS_setitimer, ITIMER_REAL, &rounded, NULL);
+}
+
+static struct itimerspec finer(const struct itimerval *value)
+{
+    return (struct itimerspec){{value->it_interval.tv_sec, value->it_interval.tv_usec * 1000},
+                               {value->it_value.tv_sec, value->it_value.tv_usec * 1000}};
+}
+
+static struct itimerval coarser(const struct itimerspec *value)
+{
+    return (struct itimerval){{value->it_interval.tv_sec, value->it_interval.tv_nsec / 1000},
+                              {value->it_value.tv_sec, value->it_value.tv_nsec / 1000}};
+}
+
+/* What is left, in real time. All zero: it has gone off, or was never set. */
+static struct itimerspec kernel_get(const struct timer *t)
+{
+    struct itimerspec value = {{0, 0}, {0, 0}};
+    struct itimerval interval = {{0, 0}, {0, 0}};
+    if (t->kind != INTERVAL_TIMER) {
+        fl_sys(t->kind == DESCRIPTOR ? SYS_timerfd_gettime : SYS_timer_gettime, t->id, &value, 0, 0);
+        return value;
+    }
+    fl_sys(SYS_getitimer, ITIMER_REAL, &interval, 0, 0);
+    return finer(&interval);
+}
+
+static int is_running(const struct timer *t)
+{
+    struct itimerspec value = kernel_get(t);
+    return value.it_value.tv_sec || value.it_value.tv_nsec;
+}
+
+/* The interval in real time, as long as the clock runs as it does. */
+static int64_t scaled(int64_t interval, uint64_t rate)
+{
+    unsigned __int128 real = rate ? ((unsigned __int128)interval << 32) / rate : 0;
+    return !interval ? 0 : !rate || real > FL_FAR_NS ? FL_FAR_NS : real < 1 ? 1 : (int64_t)real;
+}
+
+/* Sets the kernel's timer by what the clock is now. A clock that became real gets what was left, and no keeper. Returns -errno. */
+static long arm(struct timer *t)
+{
+    struct fl_sight s;
+    t->epoch = __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_SEQ_CST);
+    int faked = fl_clock_sight(&s, t->which, t->at_ns);
+    int64_t wait = faked ? s.wait_ns : t->at_ns - t->met_ns;
+    struct itimerspec value = {.it_value = spec_of(wait > 0 ? wait : 1), .it_interval = spec_of(scaled(t->interval_ns, faked ? s.rate : FL_RATE_ONE))};
+    long result = kernel_set(t, &value);
+    t->seen = s.seen;
+    t->met_ns = s.value_ns;
+    if (!faked || result)
+        t->pid = 0;
+    return result;
+}
+
+/* Ticks of a timerfd that nobody has read would be lost by setting it. */
+static int has_unread_ticks(const struct timer *t)
+{
+    struct pollfd fd = {.fd = (int)t->id, .events = POLLIN};
+    struct timespec now = {0, 0};
+    return t->kind == DESCRIPTOR && fl_sys6(SYS_ppoll, (long)&fd, 1, (long)&now, 0, 8, 0) == 1;
+}
+
+static void look_after(struct timer *t)
+{
+    struct fl_sight s;
+    int faked = fl_clock_sight(&s, t->which, t->at_ns);
+    while (t->interval_ns && t->at_ns <= t->met_ns)
+        t->at_ns += ((t->met_ns - t->at_ns) / t->interval_ns + 1) * t->interval_ns;
+    if (!is_running(t)) {
+        t->pid = 0;
+    } else if (!faked || s.seen != t->seen || t->epoch != __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_SEQ_CST)) {
+        if (!has_unread_ticks(t))
+            arm(t);
+    } else {
+        t->met_ns = s.value_ns;
+    }
+}
+
+/* Uses no libc and no thread's storage: it has none of its own. */
+static _Noreturn void keep(void)
+{
+    fl_sys6(SYS_prctl, 15 /* PR_SET_NAME */, (long)"faultlib-timers", 0, 0, 0, 0);
+    int pid = my_pid();
+    for (;;) {
+        uint32_t seen = __atomic_load_n(&armed_word, __ATOMIC_ACQUIRE);
+        int some = 0;
+        fl_owner_alive();
+        for (int i = 0; i < TIMERS; i++) {
+            uint32_t armed = ARMED;
+            struct timer *t = &timers[i];
+            if (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) != ARMED || t->pid != pid ||
+                !__atomic_compare_exchange_n(&t->state, &armed, IN_HAND, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+                continue;
+            look_after(t);
+            some |= t->pid == pid;
+            __atomic_store_n(&t->state, t->pid == pid ? ARMED : RESTING, __ATOMIC_RELEASE);
+        }
+        struct timespec nap = {.tv_nsec = KEEPER_NS};
+        fl_sys(SYS_futex, &armed_word, FUTEX_WAIT_PRIVATE, seen, some ? &nap : NULL);
+    }
+}
+
+/* A bare thread of this process, on a stack of its own; all signals are blocked, and stay so for it. */
+static long make_keeper(void)
+{
+    long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    void *top = keeper_stack + sizeof keeper_stack;
+    long result;
+#if defined(__x86_64__)
+    register long r10 __asm__("r10") = 0;
+    register long r8 __asm__("r8") = 0;
+    register void (*r9)(void) __asm__("r9") = keep;
+    __asm__ volatile("syscall\n\ttest %%rax, %%rax\n\tjnz 1f\n\txor %%ebp, %%ebp\n\tcall *%%r9\n1:"
+                     : "=a"(result)
+                     : "a"(SYS_clone), "D"(flags), "S"(top), "d"(0), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = SYS_clone;
+    register long x0 __asm__("x0") = flags;
+    register void *x1 __asm__("x1") = top;
+    register long x2 __asm__("x2") = 0;
+    register long x3 __asm__("x3") = 0;
+    register long x4 __asm__("x4") = 0;
+    register void (*x9)(void) __asm__("x9") = keep;
+    __asm__ volatile("svc 0\n\tcbnz x0, 1f\n\tblr x9\n1:" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x9) : "memory");
+    result = x0;
+#endif
+    return result;
+}
+
+/* Without a keeper (a sandbox forbids it) the timer keeps the time that it was given at first. */
+static void wake_keeper(int pid)
+{
+    int32_t before = __atomic_load_n(&keeper_pid, __ATOMIC_ACQUIRE);
+    __atomic_add_fetch(&armed_word, 1, __ATOMIC_RELEASE);
+    if (before != pid && __atomic_compare_exchange_n(&keeper_pid, &before, pid, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        make_keeper();
+    fl_sys(SYS_futex, &armed_word, FUTEX_WAKE_PRIVATE, 1, 0);
+}
+
+static void take(struct timer *t)
+{
+    for (uint32_t state = __atomic_load_n(&t->state, __ATOMIC_RELAXED);;) {
+        if (state == IN_HAND) { /* the keeper, or another thread, for the length of a system call */
+            fl_sys1(SYS_sched_yield, 0);
+            state = __atomic_load_n(&t->state, __ATOMIC_RELAXED);
+        } else if (__atomic_compare_exchange_n(&t->state, &state, IN_HAND, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            return;
+        }
+    }
+}
+
+/* In a forked child: no keeper, and whatever another thread had in hand is nobody's. Descriptors' clocks stay known. */
+void fl_timers_after_fork(void)
+{
+    for (int i = 0; keeper_pid && i < TIMERS; i++) {
+        timers[i].pid = 0;
+        timers[i].state = RESTING;
+    }
+    keeper_pid = 0;
+}
+
+static void put_back(struct timer *t) { __atomic_store_n(&t->state, t->pid ? ARMED : RESTING, __ATOMIC_RELEASE); }
+
+static struct timer *find(enum kind kind, long id)
+{
+    for (int i = 0; i < TIMERS; i++)
+        if (__atomic_load_n(&timers[i].kind, __ATOMIC_ACQUIRE) == (uint32_t)kind && timers[i].id == id)
+            return &timers[i];
+    return NULL;
+}
+
+static uint64_t hold_signals(void)
+{
+    uint64_t all = ~0ull, before = 0;
+    fl_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof before);
+    return before;
+}
+
+static void let_signals(uint64_t before) { fl_sys(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before); }
+
+static void forget(enum kind kind, long id)
+{
+    struct timer *t;
+    uint64_t signals = hold_signals();
+    while ((t = find(kind, id))) {
+        take(t);
+        t->pid = 0;
+        __atomic_store_n(&t->kind, NO_TIMER, __ATOMIC_RELEASE);
+        put_back(t);
+    }
+    let_signals(signals);
+}
+
+/* A new timer; what was known of an older one with its number is out of date. With a full table it keeps real time. */
+static void remember(enum kind kind, long id, clockid_t clock)
+{
+    forget(kind, id);
+    uint64_t signals = hold_signals();
+    for (int i = 0; i < TIMERS; i++) {
+        uint32_t resting = RESTING;
+        struct timer *t = &timers[i];
+        if (t->kind != NO_TIMER || !__atomic_compare_exchange_n(&t->state, &resting, IN_HAND, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            continue;
+        if (t->kind == NO_TIMER) {
+            *t = (struct timer){.state = IN_HAND, .id = id, .clock = clock};
+            __atomic_store_n(&t->kind, kind, __ATOMIC_RELEASE);
+            put_back(t);
+            break;
+        }
+        put_back(t);
+    }
+    let_signals(signals);
+}
+
+/* What is left in faked time. */
+static void tell(struct timer *t, struct itimerspec *old)
+{
+    struct fl_sight s;
+    memset(old, 0, sizeof *old);
+    old->it_interval = spec_of(t->interval_ns);
+    if (!is_running(t) || !fl_clock_sight(&s, t->which, t->at_ns))
+        return;
+    int64_t left = t->at_ns - s.value_ns;
+    if (left <= 0 && t->interval_ns)
+        left += (-left / t->interval_ns + 1) * t->interval_ns;
+    old->it_value = spec_of(left > 0 ? left : 1);
+}
+
+/* Sets the timer under clock control, with `result` 0 or -errno; false: libc's function has to do it. */
+static int set(struct timer *t, int absolute, const struct itimerspec *value, struct itimerspec *old, long *result)
+{
+    struct fl_sight s;
+    int64_t at = ns_of(&value->it_value);
+    int was_ours = t->pid == my_pid(), which = fl_clock_which(t->clock);
+    if (old && was_ours)
+        tell(t, old);
+    else if (old)
+        *old = kernel_get(t);
+    t->pid = 0;
+    t->which = absolute || which == FL_CLOCK_BOOTTIME ? which : FL_CLOCK_MONOTONIC;
+    if (!at && was_ours) {
+        *result = kernel_set(t, value);
+        return 1;
+    }
+    if (!at || !fl_clock_sight(&s, t->which, 0))
+        return 0;
+    t->at_ns = absolute ? at : s.value_ns + at;
+    t->interval_ns = ns_of(&value->it_interval);
+    t->met_ns = s.value_ns;
+    t->pid = my_pid();
+    *result = arm(t);
+    return 1;
+}
+
+static int is_valid(const struct itimerspec *value)
+{
+    return value && value->it_value.tv_sec >= 0 && value->it_interval.tv_sec >= 0 &&
+           (uint64_t)value->it_value.tv_nsec < FL_SECOND_NS && (uint64_t)value->it_interval.tv_nsec < FL_SECOND_NS;
+}
+
+static int set_timer(enum kind kind, long id, int absolute, const struct itimerspec *value, struct itimerspec *old, long *result)
+{
+    if ((FL_CLOCKS_REAL && !keeper_pid) || !is_valid(value) || !fl_self_page.self.proc)
+        return 0;
+    uint64_t signals = hold_signals();
+    struct timer *t = find(kind, id);
+    int done = 0;
+    if (t && fl_clock_which(t->clock) >= 0) {
+        take(t);
+        done = set(t, absolute, value, old, result);
+        put_back(t);
+        if (t->pid)
+            wake_keeper(t->pid);
+    }
+    let_signals(signals);
+    if (done && *result) {
+        errno = (int)-*result;
+        *result = -1;
+    }
+    return done;
+}
+
+static int get_timer(enum kind kind, long id, struct itimerspec *value)
+{
+    struct timer *t = keeper_pid ? find(kind, id) : NULL;
+    if (!t)
+        return 0;
+    uint64_t signals = hold_signals();
+    take(t);
+    int ours = t->pid && t->pid == my_pid();
+    if (ours)
+        tell(t, value);
+    put_back(t);
+    let_signals(signals);
+    return ours;
+}
+
+FL_EXPORT int timerfd_create(int clock, int flags)
+{
+    if (fl_unlikely(!fl_real[0]))
+        fl_boot();
+    int fd = FL_REAL(timerfd_create, int, int, int)(clock, flags);
+    if (fd >= 0 && fl_self_page.self.proc)
+        remember(DESCRIPTOR, fd, clock);
+    return fd;
+}
+
+FL_EXPORT int timerfd_settime(int fd, int flags, const struct itimerspec *value, struct itimerspec *old)
+{
+    long result;
+    if (set_timer(DESCRIPTOR, fd, flags & TFD_TIMER_ABSTIME, value, old, &result))
+        return (int)result;
+    return FL_REAL(timerfd_settime, int, int, int, const struct itimerspec *, struct itimerspec *)(fd, flags, value, old);
+}
+
+FL_EXPORT int timerfd_gettime(int fd, struct itimerspec *value)
+{
+    return !FL_CLOCKS_REAL && get_timer(DESCRIPTOR, fd, value) ? 0
+                                                               : FL_REAL(timerfd_gettime, int, int, struct itimerspec *)(fd, value);
+}
+
+/* glibc gives timers with SIGEV_THREAD a name that is not the kernel's (negative); those are left to themselves. */
+FL_EXPORT int timer_create(clockid_t clock, struct sigevent *restrict event, timer_t *restrict timer)
+{
+    if (fl_unlikely(!fl_real[0]))
+        fl_boot();
+    int result = FL_REAL(timer_create, int, clockid_t, struct sigevent *, timer_t *)(clock, event, timer);
+    if (!result && fl_self_page.self.proc && (intptr_t)*timer >= 0)
+        remember(POSIX_TIMER, (long)*timer, clock);
+    return result;
+}
+
+FL_EXPORT int timer_delete(timer_t timer)
+{
+    if (fl_self_page.self.proc)
+        forget(POSIX_TIMER, (long)timer);
+    return FL_REAL(timer_delete, int, timer_t)(timer);
+}
+
+FL_EXPORT int timer_settime(timer_t timer, int flags, const struct itimerspec *restrict value, struct itimerspec *restrict old)
+{
+    long result;
+    if (set_timer(POSIX_TIMER, (long)timer, flags & TIMER_ABSTIME, value, old, &result))
+        return (int)result;
+    return FL_REAL(timer_settime, int, timer_t, int, const struct itimerspec *, struct itimerspec *)(timer, flags, value, old);
+}
+
+FL_EXPORT int timer_gettime(timer_t timer, struct itimerspec *value)
+{
+    return !FL_CLOCKS_REAL && get_timer(POSIX_TIMER, (long)timer, value)
+               ? 0
+               : FL_REAL(timer_gettime, int, timer_t, struct itimerspec *)(timer, value);
+}
+
+FL_EXPORT int setitimer(__itimer_which_t which, const struct itimerval *restrict value, struct itimerval *restrict old)
+{
+    long result;
+    struct itimerspec before = {{0, 0}, {0, 0}};
+    if (which == ITIMER_REAL && value) {
+        struct itimerspec given = finer(value);
+        if (set_timer(INTERVAL_TIMER, 0, 0, &given, &before, &result)) {
+            if (old && !result)
+                *old = coarser(&before);
+            return (int)result;
+        }
+    }
+    return FL_REAL(setitimer, int, __itimer_which_t, const struct itimerval *, struct itimerval *)(which, value, old);
+}
+
+FL_EXPORT int getitimer(__itimer_which_t which, struct itimerval *value)
+{
+    struct itimerspec left;
+    if (FL_CLOCKS_REAL || which != ITIMER_REAL || !get_timer(INTERVAL_TIMER, 0, &left))
+        return FL_REAL(getitimer, int, __itimer_which_t, struct itimerval *)(which, value);
+    *value = coarser(&left);
+    return 0;
+}
+
+FL_EXPORT unsigned alarm(unsigned seconds)
+{
+    long result;
+    struct itimerspec given = {.it_value = {.tv_sec = seconds}}, before = {{0, 0}, {0, 0}};
+    if (!set_timer(INTERVAL_TIMER, 0, 0, &given, &before, &result))
+        return FL_REAL(alarm, unsigned, unsigned)(seconds);
+    return (unsigned)before.it_value.tv_sec + (before.it_value.tv_nsec >= 500000000 || (before.it_value.tv_nsec && !before.it_value.tv_sec));
+}
