@@ -338,6 +338,7 @@ static void attach(const char *path)
     proc->flags |= fl_python_find() ? FL_PROC_PYTHON : 0;
     long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", proc->exe, sizeof proc->exe - 1);
     proc->exe[n > 0 ? n : 0] = '\0';
+    fl_native_find(proc->exe);
     go_live(proc);
 }
 

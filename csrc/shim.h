@@ -135,6 +135,10 @@ uint32_t fl_python_stack(void);
 void fl_python_before_fork(void);
 void fl_python_after_fork(int in_child);
 
+/* native.c: fl_native_find is for the constructor */
+void fl_native_find(const char *exe);
+uint32_t fl_native_stack(void);
+
 /* effects/: carry out one decision; the result as libc would give it */
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);
 extern const fl_effect_fn fl_effects[FL_EFFECT_COUNT];

@@ -8,7 +8,8 @@ uint32_t fl_stack(struct fl_frame *f)
         return f->stack;
     int error = errno;
     f->stacked = 1;
-    f->stack = fl_python_stack();
+    if (f->proc)
+        f->stack = f->proc->flags & FL_PROC_PYTHON ? fl_python_stack() : fl_native_stack();
     errno = error;
     return f->stack;
 }

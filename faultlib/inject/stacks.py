@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from faultlib.inject import symbols
+
 _LINE = re.compile(r'  File (?:"(?P<file>.*)"|(?P<unknown>\?\?\?)), line (?P<line>\d+|\?\?\?) in (?P<function>.*)')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 # The standard library and installed packages, wherever Python was installed; and what is frozen into it.
 _NOT_OWN = re.compile(r"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?(?:\.zip)?/|/(?:site|dist)-packages/|^<frozen ")
 
+_NATIVE = b"native\t"
+
 
 class Frame(NamedTuple):
-    """One line of source on the stack. `line` is 0 where it is not known."""
+    """One line of source on the stack. `line` is 0 where it is not known, as in programs that are not Python's."""
 
     file: str
     line: int
     function: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.line else f"{self.file}: {self.function}"
+        return f"{self.file}:{self.line}" if self.line else f"{self.file}:{self.function}"
 
 
 def parse(text: bytes) -> tuple[Frame, ...]:
-    """Reads a stack in the words of Python's faulthandler, innermost frame first; what is no frame is left out."""
+    """Reads a stack in the words of Python's faulthandler, innermost frame first; what is no frame is left out.
+
+    Of other programs it is one frame: the executable and its nearest function.
+    """
+    if text.startswith(_NATIVE):
+        file, offset = text.removeprefix(_NATIVE).rsplit(b"\t", 1)
+        return (Frame(os.fsdecode(file), 0, symbols.name(os.fsdecode(file), int(offset, 16))),)
     found = []
     for line in text.decode("utf-8", "replace").splitlines():
         match = _LINE.fullmatch(line)

@@ -273,6 +273,51 @@ def test_a_python_that_cannot_be_asked_is_named_once(faultlib: Run, tmp_path: Pa
     assert re.search(r'open\(".*/b", O_WRONLY.* <0\.\d+>\n', (tmp_path / "trace").read_text())
 
 
+C_PROGRAM = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+static void __attribute__((noinline)) save(void)
+{
+    FILE *f = fopen("saved", "w");
+    fprintf(f, "x");
+    fclose(f);
+    __asm__("");
+}
+static void __attribute__((noinline)) replace(void)
+{
+    rename("saved", "other");
+    __asm__("");
+}
+static void *work(void *x)
+{
+    unlink("none");
+    return x;
+}
+int main(void)
+{
+    pthread_t thread;
+    save();
+    replace();
+    pthread_create(&thread, 0, work, 0);
+    pthread_join(thread, 0);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("-O2",), ("-no-pie", "-O2")], ids=" ".join)
+def test_other_programs_name_the_function(faultlib: Run, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / "program.c").write_text(C_PROGRAM)
+    subprocess.run(["cc", *flags, "-pthread", "-o", "program", "program.c"], cwd=tmp_path, check=True, capture_output=True)
+    done = faultlib("trace", "--op", "open,write,rename,unlink", "--format", "jsonl", "-o", "trace", "--", "./program")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in (tmp_path / "trace").read_text().splitlines()]
+    functions = {call["operation"]: call["where"]["function"].partition("+")[0] for call in found}
+    assert functions == {"open": "save", "write": "save", "rename": "replace", "unlink": "work"}
+    assert {call["where"]["file"] for call in found} == {str(tmp_path / "program")}
+
+
 def test_parse_and_choose() -> None:
     text = (
         b'Stack (most recent call first):\n  File "/usr/lib/python3.11/json/__init__.py", line 179 in dump\n'
