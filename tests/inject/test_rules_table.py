@@ -116,7 +116,7 @@ def test_explain_says_it_in_words() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ("clock:jump=-30s:when=100", "At the 100th matching call of each process the clock REALTIME jumps 30s back"),
+        ("clock:jump=-30s:when=100", "At the 100th matching call of the whole session the clock REALTIME jumps 30s back"),
         ("clock:freeze:at=5s:for=2s", "the clock REALTIME stands still"),
         ("clock:rate=1.5:clock=monotonic", "the clock MONOTONIC runs 1.5 times as fast"),
         ("write:torn=512", "writes only 512 bytes, then the process dies by SIGKILL"),
