@@ -158,13 +158,13 @@ static void paths(void)
     uint32_t generation;
     const struct fl_set *set = fl_current_set(&generation);
     struct fl_frame f = {.op = op, .a = a, .info = info, .fd = -1};
-    uint64_t first = fl_paths_mask(&f, set, generation);
+    uint64_t among = any(), first = fl_names_mask(&f, set, generation, among);
     struct fl_frame again = {.op = op, .a = a, .info = info, .fd = -1};
-    EXPECT(first == fl_paths_mask(&again, set, generation) && f.path == again.path && f.path2 == again.path2);
+    EXPECT(first == fl_names_mask(&again, set, generation, among) && f.path == again.path && f.path2 == again.path2);
     EXPECT(!f.path || fl_path_text(f.path)[0] == '/');
-    uint32_t id = fl_intern(to);
+    uint32_t id = fl_intern(to, strlen(to));
     EXPECT(id <= FL_MAX_PATHS && (!id || fl_path_text(id) + strlen(to) < FL_AREA(char, path_bytes_off) + FL_PATH_BYTES));
-    EXPECT(!id || (!strcmp(fl_path_text(id), to) && fl_intern(to) == id));
+    EXPECT(!id || (!strcmp(fl_path_text(id), to) && fl_intern(to, strlen(to)) == id));
     if (!below(40))
         fl_cwd_changed();
     free(from);
@@ -176,18 +176,17 @@ static void descriptors(void)
     uint32_t generation, kind;
     const struct fl_set *set = fl_current_set(&generation);
     int fd = below(3) ? (int)below(8) : (int)wild(), other = (int)below(8) + (below(2) ? FL_MAX_FDS : 0) - 4;
-    uint32_t path = fl_intern("/some/where");
+    uint32_t path = fl_intern("/some/where", 11);
     long a[6] = {fd};
     struct fl_frame f = {.op = FL_OP_WRITE, .a = a, .info = &fl_op_table[FL_OP_WRITE], .fd = fd};
-    switch (below(7)) {
+    switch (below(6)) {
     case 0: fl_fd_opened(fd, below(2) ? path : 0, generation); break;
     case 1: fl_fd_closed(other); break;
     case 2: fl_fd_dup(fd, other); break;
     case 3: fl_fd_close_range((unsigned)other, (unsigned)wild()); break;
     case 4: fl_fd_path(fd, &kind); break;
-    case 5: fl_unwanted(FL_OP_WRITE, fd); break;
     default:
-        fl_fd_mask(&f, set, generation, any());
+        fl_fd_settle(&f, set, generation, any());
         fl_fd_verify(&f);
     }
 }
