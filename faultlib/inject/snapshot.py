@@ -47,8 +47,8 @@ class Snapshot:
     """A session at one moment.
 
     `time_ns` is its age in nanoseconds; `attached` counts the programs in which the shim woke up (of one launch, if one was
-    asked for), `refused` the processes that found no free slot, `uncounted` the matching calls that found no counter, `forgotten` the
-    processes that the shim did not reach and whose slots were needed again;
+    asked for), `refused` the processes that found no free slot, `uncounted` the matching calls that found no counter,
+    `forgotten` the processes that the shim did not reach and whose slots were needed again;
     `members` are the pids of the `faultlib run --session` that share it.
     """
 
