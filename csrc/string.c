@@ -25,6 +25,19 @@ void *memset(void *to, int byte, size_t n)
     return to;
 }
 
+void *memmove(void *to, const void *from, size_t n)
+{
+    char *d = to;
+    const char *s = from;
+    if (d <= s)
+        for (size_t i = 0; i < n; i++)
+            d[i] = s[i];
+    else
+        while (n--)
+            d[n] = s[n];
+    return to;
+}
+
 int memcmp(const void *a, const void *b, size_t n)
 {
     const unsigned char *p = a, *q = b;

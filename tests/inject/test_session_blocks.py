@@ -121,6 +121,11 @@ def test_another_pid_namespace_does_not_count_as_a_dead_controller(tmp_path: Pat
         assert done.stdout in ("5\n", "")
         again = session.run(inner, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert again.stdout == "5\n"
+        guard = int(session.block.ctl.guard_pid)
+    until = time.monotonic() + 20
+    while Path(f"/proc/{guard}").exists():  # a number of that namespace is somebody else's here: no target of ours
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_more_processes_than_slots(tmp_path: Path) -> None:
