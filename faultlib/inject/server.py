@@ -87,6 +87,8 @@ class Server:
                     self._read(key.data)
 
     def _accept(self) -> None:
+        if self._listener.fileno() < 0:  # closed since it was seen to be ready
+            return
         stream, _ = self._listener.accept()
         pid = struct.unpack("3i", stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         self._register(Connection(stream, pid))
@@ -96,6 +98,8 @@ class Server:
         self._selector.register(connection.stream, selectors.EVENT_READ, connection)
 
     def _read(self, connection: Connection) -> None:
+        if connection.stream.fileno() < 0:  # turned away while it waited for its turn
+            return
         try:
             data = connection.stream.recv(1 << 16)
             connection.received += data
@@ -123,6 +127,9 @@ class Server:
         (self._session.folder / folder.NAME).unlink(missing_ok=True)
         self._selector.unregister(self._listener)
         self._listener.close()
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.data, Connection):  # let in already, but no member yet
+                self._drop(key.data)
 
     def _close(self) -> None:
         for key in list(self._selector.get_map().values()):
