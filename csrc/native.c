@@ -86,10 +86,10 @@ static uint32_t name(uintptr_t address)
     return id;
 }
 
-/* The interned place of the program's nearest call, 0 if there is none in sight. */
-uint32_t fl_native_stack(void)
+/* The interned place of the program's nearest call, 0 if there is none in sight. `arguments` lie in the frame of the wrapper. */
+uint32_t fl_native_stack(const long *arguments)
 {
-    const uintptr_t *word = __builtin_frame_address(0);
+    const uintptr_t *word = (const uintptr_t *)arguments;
     for (int i = 0; i < WORDS_LOOKED_AT; i++, word++) {
         if (i && !((uintptr_t)word % PAGE) && !is_readable((uintptr_t)word))
             return 0;

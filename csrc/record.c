@@ -42,22 +42,17 @@ static struct fl_event *place_of(const struct fl_ring *ring, uint64_t number)
     return (struct fl_event *)((char *)fl_ctl + ring->offset) + (number & (ring->capacity - 1));
 }
 
-/* The record is complete when it comes here, and its place is in memory, so that it is in the making for a moment only: whoever
- * is killed then leaves a hole. Returns its number. */
-static uint64_t put(struct fl_ring *ring, const struct fl_event *made)
+/* Takes the next place, which is in memory before it is taken, so that the record is in the making for a moment only: whoever is
+ * killed then leaves a hole. */
+static inline struct fl_event *begin(struct fl_ring *ring, uint64_t *number)
 {
-    __atomic_load_n(&place_of(ring, __atomic_load_n(&ring->head, __ATOMIC_RELAXED))->sequence, __ATOMIC_RELAXED);
     if (ring->limit && fl_unlikely(is_full(ring)))
         wait_for_room(ring);
-    uint64_t number = __atomic_fetch_add(&ring->head, 1, __ATOMIC_ACQ_REL);
-    struct fl_event *event = place_of(ring, number);
+    __atomic_load_n(&place_of(ring, __atomic_load_n(&ring->head, __ATOMIC_RELAXED))->sequence, __ATOMIC_RELAXED);
+    *number = __atomic_fetch_add(&ring->head, 1, __ATOMIC_ACQ_REL);
+    struct fl_event *event = place_of(ring, *number);
     __atomic_store_n(&event->sequence, 0, __ATOMIC_RELEASE);
-    const uint64_t *from = (const uint64_t *)made;
-    uint64_t *to = (uint64_t *)event;
-    for (unsigned i = 1; i < sizeof *event / 8; i++)
-        __atomic_store_n(&to[i], from[i], __ATOMIC_RELAXED);
-    __atomic_store_n(&event->sequence, number + 1, __ATOMIC_RELEASE);
-    return number;
+    return event;
 }
 
 static uint64_t argument(const struct fl_frame *f, int place) { return place ? (uint64_t)f->a[place - 1] : 0; }
@@ -83,7 +78,7 @@ static void describe_lock(struct fl_event *e, const struct fl_frame *f)
     e->size = (uint64_t)lock->l_len;
 }
 
-static void describe(struct fl_event *e, const struct fl_frame *f)
+static inline void describe(struct fl_event *e, const struct fl_frame *f)
 {
     const struct fl_op_info *info = f->info;
     e->size = argument(f, info->size);
@@ -98,14 +93,14 @@ static void describe(struct fl_event *e, const struct fl_frame *f)
         describe_lock(e, f);
 }
 
-static void describe_rule(struct fl_event *e, const struct fl_choice *choice)
+static inline void describe_rule(struct fl_event *e, const struct fl_choice *choice)
 {
-    e->rule = (uint16_t)(choice->rule->id + 1);
-    e->effect = (uint8_t)choice->rule->effect;
-    e->nth = choice->nth;
+    e->rule = choice ? (uint16_t)(choice->rule->id + 1) : 0;
+    e->effect = choice ? (uint8_t)choice->rule->effect : 0;
+    e->nth = choice ? choice->nth : 0;
 }
 
-static int64_t outcome(const struct fl_frame *f, long result)
+static inline int64_t outcome(const struct fl_frame *f, long result)
 {
     switch (f->info->result) {
     case FL_RESULT_CODE: return -result;
@@ -115,29 +110,38 @@ static int64_t outcome(const struct fl_frame *f, long result)
     }
 }
 
-/* `result` is as libc gave it: -1 means errno. */
+static void note_first(const struct fl_choice *choice, uint64_t number)
+{
+    struct fl_tally *tally = &FL_AREA(struct fl_tally, tallies_off)[choice->rule->id];
+    uint32_t none = 0;
+    __atomic_compare_exchange_n(&tally->first_event, &none, (uint32_t)number + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* `result` is as libc gave it: -1 means errno. All that takes time is found out before the record is begun. */
 void fl_record(struct fl_ring *ring, struct fl_frame *f, long result, const struct fl_choice *choice)
 {
-    struct fl_event e = {.result = outcome(f, result), .path = f->path, .path2 = f->path2, .op = (uint16_t)f->op, .fd = f->fd,
-                         .kind = (uint8_t)f->kind, .state = f->state};
-    int firing = ring == &fl_ctl->firings;
-    if (firing || (fl_ctl->options & FL_OPT_TIMES)) {
-        uint64_t end = fl_now_ns(), begin = f->started_ns ? f->started_ns : end;
-        e.time_ns = begin - fl_ctl->t0_ns;
-        e.duration_ns = end - begin > 0xffffffffu ? 0xffffffffu : (uint32_t)(end - begin);
-    }
-    describe(&e, f);
-    if (choice)
-        describe_rule(&e, choice);
-    if (f->proc)
-        e.actor = fl_actor(f->proc, f->foreign);
-    e.stack = fl_stack(f);
-    uint64_t number = put(ring, &e);
-    if (firing) {
-        struct fl_tally *tally = &FL_AREA(struct fl_tally, tallies_off)[choice->rule->id];
-        uint32_t none = 0;
-        __atomic_compare_exchange_n(&tally->first_event, &none, (uint32_t)number + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    }
+    int firing = ring == &fl_ctl->firings, timed = firing || (fl_ctl->options & FL_OPT_TIMES);
+    int64_t value = outcome(f, result);
+    uint64_t number, end = timed ? fl_now_ns() : 0, start = f->started_ns ? f->started_ns : end;
+    uint32_t actor = fl_likely(fl_thread.actor && !f->foreign) ? fl_thread.actor : f->proc ? fl_actor(f->proc, f->foreign) : 0;
+    uint32_t stack = fl_ctl->options & FL_OPT_STACKS ? fl_stack(f) : 0;
+    struct fl_event *e = begin(ring, &number);
+    e->time_ns = timed ? start - fl_ctl->t0_ns : 0;
+    e->duration_ns = end - start > 0xffffffffu ? 0xffffffffu : (uint32_t)(end - start);
+    e->result = value;
+    e->path = f->path;
+    e->path2 = f->path2;
+    e->actor = actor;
+    e->stack = stack;
+    e->fd = f->fd;
+    e->op = (uint16_t)f->op;
+    e->kind = (uint8_t)f->kind;
+    e->state = f->state;
+    describe(e, f);
+    describe_rule(e, choice);
+    __atomic_store_n(&e->sequence, number + 1, __ATOMIC_RELEASE);
+    if (firing)
+        note_first(choice, number);
 }
 
 static int wanted(unsigned op)

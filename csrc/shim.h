@@ -137,7 +137,7 @@ void fl_python_after_fork(int in_child);
 
 /* native.c: fl_native_find is for the constructor */
 void fl_native_find(const char *exe);
-uint32_t fl_native_stack(void);
+uint32_t fl_native_stack(const long *arguments);
 
 /* effects/: carry out one decision; the result as libc would give it */
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);
