@@ -180,8 +180,7 @@ struct fl_clock_state {
 /* A clock domain. Domain 0 is the session's; a process is bound to the first other one whose rule accepts it. The state is a
  * latch: copy[index & 1] is current, the writer fills the other one and then moves the index. */
 struct fl_clock {
-    uint32_t index;
-    uint32_t rule;              /* slot + 1 of the rule whose proc= says who is bound to it; 0: not in use */
+    uint64_t index;
     int64_t jump_ns[FL_CLOCKS]; /* added by clock rules that fire in a target */
     struct fl_clock_state copy[2];
 };
@@ -280,6 +279,7 @@ struct fl_ctl {
     uint64_t path_counters_off;
     uint64_t clocks_off;
     uint64_t strings_off;
+    uint32_t clock_rule[FL_MAX_CLOCKS]; /* by domain: slot + 1 of the rule whose proc= says who is bound to it; 0: not in use */
     struct fl_ring journal;
     struct fl_ring firings;
     struct fl_set set[2];

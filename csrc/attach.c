@@ -10,6 +10,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -312,6 +313,19 @@ static struct fl_proc *find_place_in_tree(const struct place *place, int pid)
     return proc;
 }
 
+/* The image by the name that it was started under: the kernel passed it, while asking /proc costs as much as a thousand calls. */
+static void name_image(struct fl_proc *proc)
+{
+    const char *name = (const char *)getauxval(AT_EXECFN);
+    size_t n = name ? strlen(name) : 0;
+    if (n >= sizeof proc->exe) {
+        name += n - sizeof proc->exe + 1;
+        n = sizeof proc->exe - 1;
+    }
+    memcpy(proc->exe, name, n);
+    proc->exe[n] = '\0';
+}
+
 static void attach(const char *path)
 {
     struct place place;
@@ -336,9 +350,8 @@ static void attach(const char *path)
     proc->entries = fl_patch_entries();
     proc->flags |= proc->entries ? FL_PROC_PATCHED : FL_PROC_PATCH_REFUSED;
     proc->flags |= fl_python_find() ? FL_PROC_PYTHON : 0;
-    long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", proc->exe, sizeof proc->exe - 1);
-    proc->exe[n > 0 ? n : 0] = '\0';
-    fl_native_find(proc->exe);
+    fl_native_find();
+    name_image(proc);
     go_live(proc);
 }
 
@@ -383,13 +396,15 @@ void fl_find_libc(const struct link_map *maps);
 
 void fl_boot(void)
 {
-    if (fl_real[0])
+    static int found FL_EARLY; /* rather than fl_real[0]: looking at that takes a page before it is written */
+    if (found)
         return;
     struct link_map *self = NULL;
     for (struct link_map *map = _r_debug.r_map; map; map = map->l_next)
         if (map->l_ld == _DYNAMIC)
             self = map;
     fl_find_libc(_r_debug.r_map);
+    found = 1;
     no_session.gate = 0;
     if (self)
         attach(self->l_name);

@@ -60,7 +60,7 @@ static int64_t as_ns(const struct timespec *t)
 uint32_t fl_clock_domain(const struct fl_proc *proc)
 {
     struct fl_who who = {.label = proc->label, .comm = proc->comm, .lineage = proc->lineage};
-    return fl_choose_domain(FL_AREA(const struct fl_clock, clocks_off), FL_AREA(const struct fl_rule, rules_off), FL_STRINGS, &who);
+    return fl_choose_domain(fl_ctl->clock_rule, FL_AREA(const struct fl_rule, rules_off), FL_STRINGS, &who);
 }
 
 /* Null: this process has no session, or none yet. */

@@ -42,11 +42,12 @@ int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t t
     uint64_t at = sizeof *ctl;
     ctl->magic = FL_MAGIC;
     ctl->abi = FL_ABI;
+    /* What every new process touches comes first, close together: each stretch of 2 MiB costs it a page table. */
+    ctl->launches_off = place(&at, sizeof(struct fl_launch) * FL_MAX_LAUNCHES);
+    ctl->procs_off = place(&at, sizeof(struct fl_proc) * FL_MAX_PROCS);
     ctl->rules_off = place(&at, sizeof(struct fl_rule) * FL_MAX_RULES);
     ctl->tallies_off = place(&at, sizeof(struct fl_tally) * FL_MAX_RULES);
-    ctl->procs_off = place(&at, sizeof(struct fl_proc) * FL_MAX_PROCS);
     ctl->pages_off = place(&at, sizeof(struct fl_page) * FL_MAX_PAGES);
-    ctl->launches_off = place(&at, sizeof(struct fl_launch) * FL_MAX_LAUNCHES);
     ctl->buckets_off = place(&at, sizeof(uint32_t) * FL_PATH_BUCKETS);
     ctl->paths_off = place(&at, sizeof(struct fl_path) * FL_MAX_PATHS);
     ctl->path_bytes_off = place(&at, FL_PATH_BYTES);
@@ -110,14 +111,13 @@ void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct f
 /* Moves every process to the domain that it belongs to by now. Who attaches meanwhile binds itself again: attach.c. */
 void fl_clock_bind(struct fl_ctl *ctl)
 {
-    const struct fl_clock *clocks = (const struct fl_clock *)((char *)ctl + ctl->clocks_off);
     const struct fl_rule *rules = (const struct fl_rule *)((char *)ctl + ctl->rules_off);
     struct fl_proc *procs = (struct fl_proc *)((char *)ctl + ctl->procs_off);
     __atomic_add_fetch(&ctl->clock_epoch, 1, __ATOMIC_SEQ_CST); /* for those who attach: they look before and after */
     for (int i = 0; i < FL_MAX_PROCS; i++) {
         struct fl_who who = {.label = procs[i].label, .comm = procs[i].comm, .lineage = procs[i].lineage};
         if (__atomic_load_n(&procs[i].state, __ATOMIC_ACQUIRE) != FL_PROC_FREE)
-            procs[i].clock = fl_choose_domain(clocks, rules, (const char *)ctl + ctl->strings_off, &who);
+            procs[i].clock = fl_choose_domain(ctl->clock_rule, rules, (const char *)ctl + ctl->strings_off, &who);
     }
     __atomic_add_fetch(&ctl->clock_epoch, 1, __ATOMIC_SEQ_CST);
 }
@@ -134,7 +134,8 @@ void fl_disarm(struct fl_ctl *ctl)
     __atomic_store_n(&ctl->generation, next, __ATOMIC_SEQ_CST);
     struct fl_clock *clocks = (struct fl_clock *)((char *)ctl + ctl->clocks_off);
     for (int i = 0; i < FL_MAX_CLOCKS; i++)
-        fl_clock_publish(ctl, &clocks[i], NULL);
+        if (!i || ctl->clock_rule[i])
+            fl_clock_publish(ctl, &clocks[i], NULL);
     fl_release_waiters(ctl);
     fl_continue_stopped(ctl, 0);
 }

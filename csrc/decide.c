@@ -133,10 +133,10 @@ int fl_accepts_who(const struct fl_rule *r, const char *strings, const struct fl
     return !(r->has & FL_HAS_PROC) || any_proc(r, strings, who) != !!(r->negate & FL_NOT_PROC);
 }
 
-uint32_t fl_choose_domain(const struct fl_clock *clocks, const struct fl_rule *rules, const char *strings, const struct fl_who *who)
+uint32_t fl_choose_domain(const uint32_t *clock_rule, const struct fl_rule *rules, const char *strings, const struct fl_who *who)
 {
     for (uint32_t i = 1; i < FL_MAX_CLOCKS; i++) {
-        uint32_t rule = __atomic_load_n(&clocks[i].rule, __ATOMIC_ACQUIRE);
+        uint32_t rule = __atomic_load_n(&clock_rule[i], __ATOMIC_ACQUIRE);
         if (rule && fl_accepts_who(&rules[(rule - 1) % FL_MAX_RULES], strings, who))
             return i;
     }

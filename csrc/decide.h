@@ -104,7 +104,7 @@ int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_
 int fl_accepts_who(const struct fl_rule *rule, const char *strings, const struct fl_who *who);
 
 /* The clock domain of a process: the first one whose rule accepts it, else the session's. */
-uint32_t fl_choose_domain(const struct fl_clock *clocks, const struct fl_rule *rules, const char *strings, const struct fl_who *who);
+uint32_t fl_choose_domain(const uint32_t *clock_rule, const struct fl_rule *rules, const char *strings, const struct fl_who *who);
 
 /* What fl_rule.plain has to be. */
 uint32_t fl_is_plain(const struct fl_rule *rule);

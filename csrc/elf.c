@@ -14,8 +14,8 @@ struct image {
     const uint32_t *hash;
     const uint16_t *versions;
 };
-static struct image libraries[4]; /* libc; before glibc 2.34 also libpthread and librt */
-static int n_libraries;
+static struct image libraries[4] FL_EARLY; /* libc; before glibc 2.34 also libpthread and librt */
+static int n_libraries FL_EARLY;
 
 static int is_libc(const char *name)
 {
@@ -39,23 +39,31 @@ static int read_image(const struct link_map *map, struct image *image)
     return image->symbols && image->strings && image->hash;
 }
 
+static void *symbol_at(const struct image *image, uint32_t i, const char *name, uint64_t *size)
+{
+    const ElfW(Sym) *symbol = &image->symbols[i];
+    if (symbol->st_shndx == SHN_UNDEF || strcmp(image->strings + symbol->st_name, name))
+        return NULL;
+    if (image->versions && (image->versions[i] & 0x8000)) /* an old version */
+        return NULL;
+    if (size)
+        *size = symbol->st_size;
+    void *address = (void *)(image->base + symbol->st_value);
+    return ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC ? ((void *(*)(void))address)() : address;
+}
+
 static void *find_in(const struct image *image, const char *name, uint32_t hash, uint64_t *size)
 {
     uint32_t buckets = image->hash[0], first = image->hash[1], bloom = image->hash[2];
     const uint32_t *bucket = image->hash + 4 + bloom * (sizeof(uintptr_t) / 4), *chain = bucket + buckets;
     uint32_t i = bucket[hash % buckets];
+    void *address;
     if (i < first)
         return NULL;
     for (;; i++) {
         uint32_t found = chain[i - first];
-        const ElfW(Sym) *symbol = &image->symbols[i];
-        int hidden = image->versions && (image->versions[i] & 0x8000);
-        if ((found | 1) == (hash | 1) && !hidden && symbol->st_shndx != SHN_UNDEF && !strcmp(image->strings + symbol->st_name, name)) {
-            void *address = (void *)(image->base + symbol->st_value);
-            if (size)
-                *size = symbol->st_size;
-            return ELF64_ST_TYPE(symbol->st_info) == STT_GNU_IFUNC ? ((void *(*)(void))address)() : address;
-        }
+        if ((found | 1) == (hash | 1) && (address = symbol_at(image, i, name, size)))
+            return address;
         if (found & 1)
             return NULL;
     }
@@ -95,16 +103,18 @@ void *fl_vdso_symbol(const char *name)
     return image.symbols && image.strings && image.hash ? find_in(&image, name, gnu_hash(name), NULL) : NULL;
 }
 
-void *fl_libc_symbol(const char *name)
+void *fl_libc_function(const char *name, uint64_t *bytes)
 {
     uint32_t hash = gnu_hash(name);
     for (int i = 0; i < n_libraries; i++) {
-        void *found = find_in(&libraries[i], name, hash, NULL);
+        void *found = find_in(&libraries[i], name, hash, bytes);
         if (found)
             return found;
     }
     return NULL;
 }
+
+void *fl_libc_symbol(const char *name) { return fl_libc_function(name, NULL); }
 
 void *fl_symbol_of(const struct link_map *map, const char *name)
 {
@@ -119,11 +129,12 @@ static long missing(long a, long b, long c, long d, long e, long f)
     return -1;
 }
 
-static const char *const names[FL_SYMBOLS] = {
-#define FL_SYM(symbol, ...) [FL_SYM_##symbol] = #symbol,
-#define FL_OWN(symbol, ...) [FL_SYM_##symbol] = #symbol,
+/* One after the other, in the order of enum fl_sym. No pointers: those would have to be relocated in every process. */
+static const char names[] =
+#define FL_SYM(symbol, ...) #symbol "\0"
+#define FL_OWN(symbol, ...) #symbol "\0"
 #include "ops.def"
-};
+    ;
 
 void fl_find_libc(const struct link_map *maps);
 void fl_find_libc(const struct link_map *maps)
@@ -131,8 +142,9 @@ void fl_find_libc(const struct link_map *maps)
     for (const struct link_map *map = maps; map && n_libraries < 4; map = map->l_next)
         if (is_libc(map->l_name))
             n_libraries += read_image(map, &libraries[n_libraries]);
-    for (int i = 0; i < FL_SYMBOLS; i++) {
-        void *found = fl_libc_symbol(names[i]);
+    const char *name = names;
+    for (int i = 0; i < FL_SYMBOLS; i++, name += strlen(name) + 1) {
+        void *found = fl_libc_symbol(name);
         fl_real[i] = found ? (fl_fn)found : missing;
     }
     fl_wrap_setup();

@@ -4,6 +4,7 @@
 #include "shim.h"
 #include "sys.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -11,15 +12,14 @@
 #define WORDS_LOOKED_AT 1024
 #define PAGE 4096ul
 #define KNOWN 256
+#define PATH_BYTES 239
 
-static uintptr_t code_begin, code_end, load_base;
-static char program[sizeof ((struct fl_proc *)0)->exe];
+static uintptr_t code_begin FL_EARLY, code_end FL_EARLY, load_base FL_EARLY;
 static struct { uintptr_t address; uint32_t text; } known[KNOWN];
 
 /* Constructor: where the program's own code lies. */
-void fl_native_find(const char *exe)
+void fl_native_find(void)
 {
-    strcpy(program, exe);
     const ElfW(Phdr) *part = (const ElfW(Phdr) *)getauxval(AT_PHDR);
     load_base = _r_debug.r_map->l_addr;
     for (unsigned long n = part ? getauxval(AT_PHNUM) : 0; n; n--, part++)
@@ -72,11 +72,10 @@ static uint32_t name(uintptr_t address)
     if (known[at].address == address)
         return known[at].text;
     static const char mark[] = "native\t";
-    char text[sizeof mark + sizeof program + 20];
-    size_t n = strlen(program);
+    char text[sizeof mark + PATH_BYTES + 20];
     __builtin_memcpy(text, mark, sizeof mark - 1);
-    memcpy(text + sizeof mark - 1, program, n);
-    char *end = text + sizeof mark - 1 + n;
+    long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", text + sizeof mark - 1, PATH_BYTES);
+    char *end = text + sizeof mark - 1 + (n > 0 ? n : 0);
     *end++ = '\t';
     end = append_hex(end, address - load_base);
     uint32_t id = fl_text(text, (uint32_t)(end - text));

@@ -42,9 +42,9 @@ static struct {
     void *(*Py_BuildValue)(const char *, ...);
     void (*PyErr_Clear)(void);
     void (*Py_DecRef)(void *);
-} py;
+} py FL_EARLY;
 
-static const struct link_map *library; /* that has them */
+static const struct link_map *library FL_EARLY; /* that has them */
 static const char *const names[] = {
     "Py_IsInitialized", "Py_AddPendingCall", "PyImport_ImportModule", "PyImport_GetModuleDict", "PyDict_GetItemString",
     "PyDict_DelItemString", "PyObject_CallMethod", "PyCFunction_NewEx", "Py_BuildValue", "PyErr_Clear", "Py_DecRef",

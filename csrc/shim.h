@@ -14,6 +14,8 @@
 #define FL_EXPORT __attribute__((visibility("default")))
 #define fl_likely(x) __builtin_expect(!!(x), 1)
 #define fl_unlikely(x) __builtin_expect(!!(x), 0)
+/* What every process writes to at its start lies together: a page less to get. */
+#define FL_EARLY __attribute__((section(".data.early")))
 #define FL_PATH_MAX 4096
 #define FL_PATH_USUAL 256 /* room for most; more is taken from the stack when this falls short */
 #define FL_MAX_FDS 16384
@@ -136,7 +138,7 @@ void fl_python_before_fork(void);
 void fl_python_after_fork(int in_child);
 
 /* native.c: fl_native_find is for the constructor */
-void fl_native_find(const char *exe);
+void fl_native_find(void);
 uint32_t fl_native_stack(const long *arguments);
 
 /* effects/: carry out one decision; the result as libc would give it */
@@ -163,6 +165,7 @@ void fl_spawn_end(void);
 /* arch/: entry patch. Constructor only. Returns how many entries were patched, or minus those refused. */
 uint32_t fl_patch_entries(void);
 void *fl_libc_symbol(const char *name);
+void *fl_libc_function(const char *name, uint64_t *bytes);
 void *fl_vdso_symbol(const char *name); /* null: the kernel gives none */
 struct link_map;
 void *fl_symbol_of(const struct link_map *map, const char *name);

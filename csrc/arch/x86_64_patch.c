@@ -195,26 +195,38 @@ static int copy_beginning(const unsigned char *from, unsigned char *out)
     return n + JUMP_BYTES;
 }
 
-/* A page for such beginnings, executable in the end; it is never given back. */
-static void *move_beginning(const unsigned char *from)
+/* Where nothing runs any more: the rest of a function that only consists of its system call and whose entry is patched. */
+struct dead { unsigned char *at; uint64_t bytes; };
+
+/* Such a beginning goes there. It is writable now, and a page of its own would cost each process more than all the patches. */
+static void *move_beginning(const unsigned char *from, struct dead *dead)
 {
-    long page = fl_sys6(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if ((unsigned long)page >= -4095ul)
+    unsigned char *out = dead->at;
+    uint64_t n = (uint64_t)copy_beginning(from, NULL);
+    if (n > dead->bytes)
         return NULL;
-    copy_beginning(from, (unsigned char *)page);
-    return fl_sys3(SYS_mprotect, page, 4096, PROT_READ | PROT_EXEC) < 0 ? NULL : (void *)page;
+    copy_beginning(from, out);
+    *dead = (struct dead){out + n, dead->bytes - n};
+    return out;
 }
 
-static void redirect_symbols(void *from, void *again)
+/* The symbols that lead to a patched function have to lead to what does its work. */
+static void redirect_symbols(unsigned char *const *at, void *const *again, uintptr_t low, uintptr_t high)
 {
     for (int i = 0; i < FL_SYMS; i++)
-        if (fl_real[i] == (fl_fn)from)
-            fl_real[i] = (fl_fn)again;
+        for (unsigned k = 0; (uintptr_t)fl_real[i] - low < high - low && k < ENTRIES; k++)
+            if (again[k] && fl_real[i] == (fl_fn)at[k]) {
+                fl_real[i] = (fl_fn)again[k];
+                break;
+            }
 }
 
 uint32_t fl_patch_entries(void)
 {
     unsigned char *at[ENTRIES];
+    void *again[ENTRIES];
+    uint64_t bytes = 0;
+    struct dead dead = {NULL, 0};
     uint32_t patched = 0;
     fl_real[FL_SYM_fl_plain_write] = (fl_fn)plain_write;
     fl_real[FL_SYM_fl_plain_read] = (fl_fn)plain_read;
@@ -223,13 +235,15 @@ uint32_t fl_patch_entries(void)
     fl_real[FL_SYM_fl_plain_openat] = (fl_fn)plain_openat;
     uintptr_t low = ~0ul, high = 0;
     for (unsigned i = 0; i < ENTRIES; i++) {
-        at[i] = fl_libc_symbol(entries[i].name);
+        at[i] = fl_libc_function(entries[i].name, &bytes);
         if (at[i] && !(entries[i].number == NO_SYSCALL ? copy_beginning(at[i], NULL) : recognised(at[i], entries[i].number)))
             at[i] = NULL;
         if (!at[i])
             continue;
         low = (uintptr_t)at[i] < low ? (uintptr_t)at[i] : low;
         high = (uintptr_t)at[i] + JUMP_BYTES > high ? (uintptr_t)at[i] + JUMP_BYTES : high;
+        if (entries[i].number == SYS_write && bytes > JUMP_BYTES + dead.bytes)
+            dead = (struct dead){at[i] + JUMP_BYTES, bytes - JUMP_BYTES};
     }
     if (!high)
         return 0;
@@ -237,14 +251,13 @@ uint32_t fl_patch_entries(void)
     if (fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
         return 0; /* SELinux, a hardened kernel: symbols only */
     for (unsigned i = 0; i < ENTRIES; i++) {
-        void *again = at[i] && entries[i].number == NO_SYSCALL ? move_beginning(at[i]) : entries[i].again;
-        if (!at[i] || (entries[i].number == NO_SYSCALL && !again))
+        again[i] = at[i] && entries[i].number == NO_SYSCALL ? move_beginning(at[i], &dead) : entries[i].again;
+        if (!at[i] || (entries[i].number == NO_SYSCALL && !again[i]))
             continue;
-        if (again)
-            redirect_symbols(at[i], again);
         write_jump(at[i], entries[i].to);
         patched |= 1u << i;
     }
+    redirect_symbols(at, again, low, high);
     fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
     return patched;
 }

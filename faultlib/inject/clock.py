@@ -212,12 +212,12 @@ class Clocks:
 
     def _bind(self, rules: list[ClockRule]) -> None:
         """Tells who belongs to which domain, and moves the running processes if that changed."""
-        clocks = self._block.area("struct fl_clock", "clocks_off")
+        bound = self._block.ctl.clock_rule
         changed = False
         for selector, domain in self._domains.items():
             own = next((rule.slot + 1 for rule in rules if selector and _selector(rule.rule) == selector), 0)
-            if bool(clocks[domain.number].rule) != bool(own):
-                clocks[domain.number].rule = own
+            if bool(bound[domain.number]) != bool(own):
+                bound[domain.number] = own
                 changed = True
         if changed:
             lib.fl_clock_bind(self._block.ctl)
