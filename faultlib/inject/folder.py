@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -64,8 +65,25 @@ def link(folder: Path, launch: int) -> Path:
     if not SHIM.exists():
         raise FaultlibError(f"{SHIM} is missing: the package was not built")
     path = folder / f"{launch}.so"
-    path.symlink_to(SHIM)
+    path.symlink_to(SHIM if _everybody_reads(SHIM) else _copy(folder))
     return path
+
+
+def _everybody_reads(file: Path) -> bool:
+    return bool(file.stat().st_mode & stat.S_IROTH) and all(parent.stat().st_mode & stat.S_IXOTH for parent in file.parents)
+
+
+def _copy(folder: Path) -> Path:
+    """A shim in somebody's private directory is copied: the loader would complain in a child that changes its user."""
+    copy = folder / "shim"
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        return SHIM
+    if not copy.exists():
+        part = folder / f"shim.{os.getpid()}"
+        part.write_bytes(SHIM.read_bytes())
+        part.chmod(0o755)
+        part.rename(copy)
+    return copy
 
 
 def preload(link: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
