@@ -25,8 +25,11 @@ class HostedSession(Session):
         self._first = first, pid
         super().__init__(name=name, seed=seed)
 
-    def _make_server(self, stop: int) -> Server:
-        server = Server(self, stop, self.over.set)
+    def _waits_for_knock(self) -> bool:
+        return False
+
+    def _make_server(self) -> Server:
+        server = Server(self, self._listener, self._stop_serving, self.over.set)
         server.adopt(*self._first)
         return server
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 REPLY_S = 5.0
 """A client that does not take its reply in that time is dropped."""
 LINE_BYTES = 1 << 20
-PATH_BYTES = 107
 Reply = dict[str, Any]
 
 
@@ -48,24 +47,20 @@ class Connection:
 
 
 class Server:
-    """Serves one session until `stop`, an eventfd, is written to.
+    """Serves one session on its listening socket until `stop`, an eventfd, is written to.
 
     `when_alone` is called when the last member has left.
     """
 
-    def __init__(self, session: Session, stop: int, when_alone: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, session: Session, listener: int, stop: int, when_alone: Callable[[], None] | None = None
+    ) -> None:  # fmt: skip
         self._session = session
         self._stop = stop
         self._when_alone = when_alone
         self._members: set[int] = set()
         self._selector = selectors.DefaultSelector()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        path = str(session.folder / folder.SOCKET)
-        if len(os.fsencode(path)) > PATH_BYTES:
-            raise FaultlibError(f"{path} is too long for a socket: set FAULTLIB_DIR to a shorter one")
-        os.fchmod(self._listener.fileno(), 0o600)  # before there is a file: nobody else ever gets in
-        self._listener.bind(path)
-        self._listener.listen(16)
+        self._listener = socket.socket(fileno=listener)
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         self._selector.register(stop, selectors.EVENT_READ, None)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.inject import background, grammar, rules, target
+from faultlib.inject import background, door, grammar, rules, target
 from faultlib.inject import folder as folders
 from faultlib.inject.check import check_rules
 from faultlib.inject.compile import WorkingDirectory
@@ -52,7 +51,7 @@ class Session:
     ) -> None:  # fmt: skip
         if seed is not None and not 0 <= seed < 1 << 64:
             raise UsageError(f"a seed is a number from 0 to 2**64 - 1, not {seed}")
-        self.seed = secrets.randbits(32) if seed is None else seed
+        self.seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
         self.name = folders.check_name(name) if name is not None else None
         parsed = self._parse(rules, ())
         self._cwd = WorkingDirectory.current() if cwd is None else WorkingDirectory(os.fspath(cwd), os.path.realpath(cwd))
@@ -70,15 +69,15 @@ class Session:
             self.block.close()
             raise
         try:
+            self._listener = self._open_door()
             self._guard = Guard(self.block, self.folder)
         except BaseException:
             folders.remove(self.folder)
             self.block.close()
             raise
         self._stop_serving = os.eventfd(0, os.EFD_CLOEXEC)
-        self._serving: threading.Thread | None = None
+        self._serving = background.start(self._serve, "faultlib-control")
         try:
-            self._serve()
             self.add(*parsed)
             if recording:
                 self.block.record(recording.operations)
@@ -86,28 +85,27 @@ class Session:
             self.close()
             raise
 
+    def _open_door(self) -> int:
+        """Opens the control socket; under its name, if the session has one."""
+        if self.name is None:
+            return door.open_door(self.folder)
+        with folders.naming():
+            folders.take_name(self.folder, self.name)
+            return door.open_door(self.folder)
+
     def _serve(self) -> None:
-        """Opens the control socket. Nobody waits for that, but a name must be ours before anything starts."""
-        if self.name is not None:
-            with folders.naming():
-                folders.take_name(self.folder, self.name)
-                server = self._make_server(self._stop_serving)
-            self._serving = background.start(server.run, "faultlib-control")
+        if self._waits_for_knock() and not door.wait_for_knock(self._listener, self._stop_serving):
+            os.close(self._listener)
         else:
-            self._serving = background.start(self._serve_nameless, "faultlib-control")
+            self._make_server().run()
 
-    def _serve_nameless(self) -> None:
-        try:
-            server = self._make_server(self._stop_serving)
-        except OSError as error:  # a session without ctl is still a session
-            self.control_error = str(error)
-            return
-        server.run()
+    def _waits_for_knock(self) -> bool:
+        return True
 
-    def _make_server(self, stop: int) -> Server:
-        from faultlib.inject.server import Server  # json and socket load while the target starts
+    def _make_server(self) -> Server:
+        from faultlib.inject.server import Server  # heavy, and seldom needed
 
-        return Server(self, stop)
+        return Server(self, self._listener, self._stop_serving)
 
     def __enter__(self) -> Self:
         return self
@@ -284,7 +282,7 @@ class Session:
                 return
             self._closed = True
         os.eventfd_write(self._stop_serving, 1)
-        if self._serving and self._serving is not threading.current_thread():
+        if self._serving is not threading.current_thread():
             self._serving.join()
         os.close(self._stop_serving)
         self.block.disarm()

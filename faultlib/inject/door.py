@@ -1,0 +1,38 @@
+"""The control socket before anybody has knocked: what serves it is heavy to import, and most sessions never need it."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+from pathlib import Path
+
+from faultlib.errors import FaultlibError
+from faultlib.inject import folder
+
+PATH_BYTES = 107
+BACKLOG = 16
+
+
+def open_door(place: Path) -> int:
+    """Listens on the socket in a session's folder, which is for its owner only; returns the descriptor.
+
+    Raises FaultlibError if that cannot be.
+    """
+    path = str(place / folder.SOCKET)
+    if len(os.fsencode(path)) > PATH_BYTES:
+        raise FaultlibError(f"{path} is too long for a socket: set FAULTLIB_DIR to a shorter one")
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        os.fchmod(listener.fileno(), 0o600)  # before there is a file: nobody else ever gets in
+        listener.bind(path)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise FaultlibError(f"cannot listen on {path}: {error.strerror}") from error
+    return listener.detach()
+
+
+def wait_for_knock(listener: int, stop: int) -> bool:
+    """Waits until somebody connects; false if `stop` can be read first."""
+    ready, _, _ = select.select([listener, stop], [], [])
+    return stop not in ready
