@@ -62,6 +62,7 @@ def machine() -> Iterator[Check]:
     yield kernel(platform.release())
     yield architecture(platform.machine())
     yield shim(folder.SHIM)
+    yield proc(folder.why_no_proc())
     yield session_folder()
     yield preload(os.environ.get("LD_PRELOAD", ""))
     yield selinux(_read(_SELINUX))
@@ -96,6 +97,13 @@ def shim(file: Path) -> Check:
     if os.statvfs(file).f_flag & os.ST_NOEXEC:
         return Check("shim", "fatal", f"{file} is on a file system mounted noexec", "install faultlib somewhere else")
     return Check("shim", "ok", str(file))
+
+
+def proc(why_not: str | None) -> Check:
+    """Programs can reach the session's control block."""
+    if why_not:
+        return Check("/proc", "fatal", f"{why_not}: programs find their session there", folder.MOUNT_PROC)
+    return Check("/proc", "ok", "mounted")
 
 
 def session_folder() -> Check:

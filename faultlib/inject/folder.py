@@ -22,6 +22,7 @@ SHIM = Path(__file__).resolve().parent.parent / "libfaultlib_preload.so"
 _NAME = re.compile(r"faultlib\.(\d+)\.(\d+)\.([0-9a-f]+)")
 SOCKET = "control"
 NAME = "name"
+MOUNT_PROC = "mount -t proc proc /proc"
 RESERVED = ("list", "add", "remove", "reset", "clock", "stats", "sessions")
 """The verbs of `faultlib ctl`, which no session can be named."""
 
@@ -46,8 +47,19 @@ def base() -> Path:
     return Path(tempfile.gettempdir())
 
 
+def why_no_proc() -> str | None:
+    """What is wrong with /proc, by which programs reach the session's control block; None if nothing is."""
+    try:
+        own = Path("/proc/self").readlink()
+    except OSError:
+        return "/proc is not mounted"
+    return None if own.name == str(os.getpid()) else "/proc is that of another pid namespace"
+
+
 def create(descriptor: int, uid: int) -> Path:
     """Makes the folder of this process' session. Raises FaultlibError if that cannot be done."""
+    if why := why_no_proc():
+        raise FaultlibError(f"{why}, and programs find their session there: {MOUNT_PROC}")
     sweep()
     folder = base() / f"faultlib.{os.getpid()}.{descriptor}.{uid:x}"
     if re.search(r"[\s:]", str(folder)):

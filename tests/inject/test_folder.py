@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,3 +50,23 @@ def test_where_programs_may_not_lie_the_shim_stays_where_it_is(private_shim: Pat
     monkeypatch.setattr(folder.os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_NOEXEC))
     with faultlib.Session() as session:
         assert folder.link(session.folder, 1).readlink() == private_shim
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        (["--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"], "/proc is not mounted"),
+        (["--fork", "--pid"], "/proc is that of another pid namespace"),
+    ],
+    ids=["bare chroot", "pid namespace"],
+)
+def test_without_the_proc_that_programs_would_look_into_nothing_starts(how: list[str], why: str, tmp_path: Path) -> None:
+    if subprocess.run(["unshare", *how, "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces here")
+    for verb, status in (["run", "-e", "write:error=EIO", "--", "touch", "started"], 125), (["doctor"], 126):
+        command = ["unshare", *how, sys.executable, "-m", "faultlib", *verb]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == status, done.stdout + done.stderr
+        assert why in done.stdout + done.stderr
+        assert "mount -t proc proc /proc" in done.stdout + done.stderr
+    assert not (tmp_path / "started").exists()
