@@ -10,6 +10,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, ExecError, LinkError
 
 SHIM = "faultlib.libfaultlib_preload"
 CONTROLLER_ONLY = {"control.c", "guard.c", "spill.c"}
@@ -21,6 +22,7 @@ SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function
     -ffunction-sections -fdata-sections -Wl,--gc-sections
     -Wl,-z,initfirst -Wl,-z,now -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,-z,noexecstack""".split()
 
+NEEDS = "faultlib is built from C: a compiler, libc's headers and Python's are needed (Debian: gcc libc6-dev python3-dev)"
 NO_BUILD_PATHS = f"-ffile-prefix-map={Path.cwd()}=."
 
 
@@ -46,6 +48,12 @@ class BuildNative(build_ext):
         if fullname.rsplit(".", 1)[-1] == SHIM.rsplit(".", 1)[-1]:
             return str(Path(*fullname.split("."))) + ".so"
         return str(super().get_ext_filename(fullname))
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except (CompileError, ExecError, LinkError) as error:
+            raise type(error)(f"{error}\n{NEEDS}") from error
 
     def build_extension(self, ext: Extension) -> None:
         if ext.name != SHIM:

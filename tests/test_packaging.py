@@ -109,6 +109,15 @@ def test_editable(built: Built, tmp_path: Path) -> None:
     tears_a_write(program, tmp_path)
 
 
+def test_without_a_compiler_the_build_says_what_it_needs(tmp_path: Path) -> None:
+    build = [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", tmp_path / "lib"]
+    env = environment() | {"CC": "no-such-compiler"}
+    done = subprocess.run(build, cwd=checkout(tmp_path), env=env, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 1
+    assert "command 'no-such-compiler' failed" in done.stderr
+    assert "gcc libc6-dev python3-dev" in done.stderr
+
+
 def other_pythons() -> list[str]:
     """Interpreters on this machine that the package is for, but for the one that runs the tests."""
     places = [Path(folder) for folder in os.get_exec_path()] + sorted(Path.home().glob(".pyenv/versions/*/bin"))
