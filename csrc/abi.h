@@ -75,7 +75,8 @@ struct fl_rule {
     int64_t offset_min;
     int64_t offset_max;
     uint32_t after;             /* slot + 1 of the rule that must have fired */
-    uint32_t scope;
+    uint16_t scope;
+    uint16_t seat;              /* where a thread's own counter is: no other live rule has it */
     uint64_t first;             /* window over the matching calls, counted from 1 */
     uint64_t last;
     uint64_t step;
@@ -110,7 +111,8 @@ struct fl_tally {
     uint64_t reserved;
 };
 
-/* The live rules: two copies, the generation's low bit tells which one is current. */
+/* The live rules: two copies, the generation's low bit tells which one is current. Positions are in the order in which the
+ * rules were added, and change from one generation to the next. */
 struct fl_set {
     uint32_t generation;
     uint32_t count;

@@ -47,7 +47,7 @@ uint64_t fl_mix(uint64_t a, uint64_t b);
 int fl_accepts(const struct fl_rule *rule, const char *strings, const struct fl_subject *subject);
 int fl_accepts_who(const struct fl_rule *rule, const char *strings, const struct fl_who *who);
 int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl_look *look, const struct fl_counters *counters,
-                uint32_t position, int may_act, struct fl_choice *choice);
+                int may_act, struct fl_choice *choice);
 
 uint32_t fl_is_plain(const struct fl_rule *rule);
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);

@@ -165,8 +165,7 @@ static int decide(struct fl_frame *f, uint64_t mask, const uint16_t *slots, stru
     uint32_t alone = __libc_single_threaded && !f->foreign;
     int chosen = 0, looked = 0;
     do {
-        uint32_t position = (uint32_t)__builtin_ctzll(mask);
-        const struct fl_rule *rule = &rules[slots[position]];
+        const struct fl_rule *rule = &rules[slots[__builtin_ctzll(mask)]];
         if (!rule->plain && !looked) {
             find_counters(f);
             look_at(f, &look);
@@ -184,7 +183,7 @@ static int decide(struct fl_frame *f, uint64_t mask, const uint16_t *slots, stru
             continue;
         }
         f->counters.process = process;
-        chosen |= fl_consider(rule, FL_STRINGS, &look, &f->counters, position, !chosen, choice);
+        chosen |= fl_consider(rule, FL_STRINGS, &look, &f->counters, !chosen, choice);
     } while (mask &= mask - 1);
     if (fl_unlikely(chosen)) {
         find_counters(f);

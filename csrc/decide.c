@@ -186,9 +186,9 @@ static struct fl_counter *path_counter(const struct fl_counters *c, const struct
     return NULL;
 }
 
-static struct fl_counter *thread_counter(const struct fl_counters *c, const struct fl_rule *r, uint32_t position)
+static struct fl_counter *thread_counter(const struct fl_counters *c, const struct fl_rule *r)
 {
-    struct fl_thread_counter *entry = &c->thread[position];
+    struct fl_thread_counter *entry = &c->thread[r->seat % FL_LIVE_RULES];
     if (entry->rule != r->id + 1u)
         *entry = (struct fl_thread_counter){.rule = r->id + 1u};
     return &entry->count;
@@ -215,7 +215,7 @@ uint32_t fl_is_plain(const struct fl_rule *r)
 }
 
 int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_look *look, const struct fl_counters *c,
-                uint32_t position, int may_act, struct fl_choice *choice)
+                int may_act, struct fl_choice *choice)
 {
     if (r->plain)
         return fl_count_plain(r, c->process, c->alone, may_act, choice);
@@ -233,7 +233,7 @@ int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_lo
     if (r->scope == FL_SCOPE_SESSION)
         n = fl_bump(&(scoped = &c->tallies[r->id].session)->matched, 0);
     else if (r->scope == FL_SCOPE_THREAD)
-        n = ++(scoped = thread_counter(c, r, position))->matched;
+        n = ++(scoped = thread_counter(c, r))->matched;
     else if (r->scope == FL_SCOPE_PATH) {
         if (!(scoped = path_counter(c, r, look->path_key)))
             return 0;
@@ -241,7 +241,7 @@ int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_lo
     }
     uint64_t draw = 0;
     if ((r->has & FL_HAS_P) || r->effect == FL_EFFECT_CORRUPT || r->jitter_ns) {
-        struct fl_counter *mine = r->scope == FL_SCOPE_THREAD ? scoped : thread_counter(c, r, position);
+        struct fl_counter *mine = r->scope == FL_SCOPE_THREAD ? scoped : thread_counter(c, r);
         uint64_t nth = r->scope == FL_SCOPE_THREAD ? n : ++mine->matched;
         draw = fl_mix(fl_mix(look->seed, r->id), fl_mix(fl_mix(look->identity, look->thread), nth));
     }

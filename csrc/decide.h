@@ -32,13 +32,13 @@ struct fl_who {
     const char *label, *comm, *lineage;
 };
 
-/* A thread counts for itself; the entry belongs to a position and is reset when another rule takes that. */
+/* A thread counts for itself; the entry belongs to a seat (fl_rule.seat) and is reset when another rule takes that. */
 struct fl_thread_counter { uint64_t rule; struct fl_counter count; };
 
 /* Where the counters live. */
 struct fl_counters {
     struct fl_counter *process;       /* by rule & 63, the page of this rule's group */
-    struct fl_thread_counter *thread; /* by position */
+    struct fl_thread_counter *thread; /* by seat */
     struct fl_tally *tallies;         /* by rule */
     struct fl_path_counter *paths;
     uint32_t *paths_full;
@@ -114,6 +114,6 @@ void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
 
 /* Counts one matching call of `rule` and tells whether it acts. */
 int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl_look *look, const struct fl_counters *counters,
-                uint32_t position, int may_act, struct fl_choice *choice);
+                int may_act, struct fl_choice *choice);
 
 #endif

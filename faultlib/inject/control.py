@@ -94,12 +94,12 @@ class ControlBlock:
         if self.ctl.magic != lib.FL_MAGIC or self.ctl.abi != lib.FL_ABI:
             raise FaultlibError("this is not a control block of this version of faultlib")
         self.lock = threading.RLock()
-        self._positions: dict[int, int] = {}
+        self._seats: dict[int, int] = {}
         self._rules: dict[int, Rule] = {}
         self._strings: dict[str, int] = {}
         self._next_string = 1
         self._next_slot = 0
-        self._next_position = 0
+        self._next_seat = 0
         self._clocks = Clocks(self)
 
     @classmethod
@@ -176,7 +176,7 @@ class ControlBlock:
     def add(self, rules: Sequence[Rule], cwd: compiler.WorkingDirectory) -> list[int]:
         """Makes rules live, all at once, and returns their slots. Raises FaultlibError if there are too many."""
         with self.lock:
-            if len(self._positions) + len(rules) > lib.FL_LIVE_RULES:
+            if len(self._rules) + len(rules) > lib.FL_LIVE_RULES:
                 raise FaultlibError(f"a session has room for {lib.FL_LIVE_RULES} live rules")
             if self._next_slot + len(rules) > lib.FL_MAX_RULES:
                 raise FaultlibError(f"a session has room for {lib.FL_MAX_RULES} rules in all; start a new session")
@@ -192,7 +192,7 @@ class ControlBlock:
                 if isinstance(rule.effect, effects.Space):
                     tallies[slot].space_left = rule.effect.size_bytes
                 self._next_slot += 1
-                self._positions[slot] = self._free_position()
+                table[slot].seat = self._seats[slot] = self._free_seat()
                 self._rules[slot] = rule
                 slots.append(slot)
             self._publish()
@@ -205,32 +205,32 @@ class ControlBlock:
         """
         with self.lock:
             for slot in slots:
-                del self._positions[slot]
+                del self._seats[slot]
                 del self._rules[slot]
             self._publish()
             for slot in slots:
                 lib.fl_continue_stopped(self.ctl, slot + 1)
 
-    def _free_position(self) -> int:
-        """Positions are taken in turn, so that the one of a removed rule rests as long as possible."""
-        taken = set(self._positions.values())
+    def _free_seat(self) -> int:
+        """Seats are taken in turn, so that the one of a removed rule rests as long as possible."""
+        taken = set(self._seats.values())
         for i in range(lib.FL_LIVE_RULES):
-            position = (self._next_position + i) % lib.FL_LIVE_RULES
-            if position not in taken:
-                self._next_position = position + 1
-                return int(position)
-        raise FaultlibError("no free position")
+            seat = (self._next_seat + i) % lib.FL_LIVE_RULES
+            if seat not in taken:
+                self._next_seat = seat + 1
+                return int(seat)
+        raise FaultlibError("no free seat")
 
     def _publish(self) -> None:
         ctl = self.ctl
         following = ctl.set[(ctl.generation + 1) & 1]
         ffi.memmove(ffi.addressof(following), bytes(ffi.sizeof("struct fl_set")), ffi.sizeof("struct fl_set"))
         gate = self._record_gate()
-        for slot, rule in self._rules.items():
+        for slot, rule in self._rules.items():  # in the order in which they were added: the first to be open acts
             gate |= compiler.gate_bits(rule)
             if not compiler.happens_at_a_call(rule):
                 continue
-            position = self._positions[slot]
+            position = following.count
             following.slot[position] = slot
             following.live |= 1 << position
             following.count += 1

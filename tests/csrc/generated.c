@@ -63,7 +63,7 @@ static struct fl_rule any_rule(uint32_t id, uint32_t strings)
         words[i] = wild();
     rule.id = id;
     rule.after = 1 + (uint32_t)below(FL_MAX_RULES);
-    rule.scope = (uint32_t)below(4);
+    rule.scope = (uint16_t)below(4);
     rule.effect = (uint32_t)below(FL_EFFECT_COUNT);
     rule.proc = (uint32_t)below(strings);
     rule.thread = (uint32_t)below(strings);
@@ -129,7 +129,7 @@ static void decide(void)
         struct fl_choice choice = {0};
         fl_accepts(&rule, FL_STRINGS, &subject);
         fl_accepts_who(&rule, FL_STRINGS, &who);
-        if (!fl_consider(&rule, FL_STRINGS, &look, &counters, (uint32_t)below(FL_LIVE_RULES), (int)below(2), &choice))
+        if (!fl_consider(&rule, FL_STRINGS, &look, &counters, (int)below(2), &choice))
             continue;
         EXPECT(choice.rule == &rule);
         fl_fired(&rule, &counters);

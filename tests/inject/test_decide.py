@@ -161,6 +161,8 @@ class Core:
         self.seed = seed
         slots = {str(rule.name): number for number, rule in enumerate(rules)}
         self.rules = [compiled(rule, number, slots)[0] for number, rule in enumerate(rules)]
+        for seat, rule in enumerate(self.rules):
+            rule.seat = seat
         self.strings = ffi.new("char[]", bytes(STRINGS))
         self.process = ffi.new("struct fl_counter[3][64]")
         self.thread = ffi.new("struct fl_thread_counter[9][64]")
@@ -183,12 +185,12 @@ class Core:
         counters.tallies, counters.paths, counters.paths_full = self.tallies, self.paths, self.full
         counters.alone = alone
         choice, found = ffi.new("struct fl_choice *"), None
-        for position, rule in enumerate(self.rules):
+        for number, rule in enumerate(self.rules):
             look.op = next(i for i in range(128) if rule.ops[i // 64] >> i % 64 & 1)
             now = ffi.new("struct fl_choice *")
-            if lib.fl_consider(rule, self.strings, look, counters, position, found is None, now):
+            if lib.fl_consider(rule, self.strings, look, counters, found is None, now):
                 assert found is None
-                choice, found = now, position
+                choice, found = now, number
         if found is None:
             return None
         assert choice.rule == self.rules[found]
@@ -245,10 +247,11 @@ def test_times_is_a_limit(scope: str) -> None:
     assert core.process[0][0].fired == 2
 
 
-def test_another_rule_at_the_same_position_counts_anew() -> None:
+def test_another_rule_in_the_same_seat_counts_anew() -> None:
     rules = [parse_rule(f"pwrite:error=EIO:when=2:scope=thread:name={name}") for name in "ab"]
     core, call = Core(rules, 0), Call(0, 0, 0, 5, None, None, 0)
     both = core.rules
+    both[1].seat = both[0].seat
     core.rules = both[:1]
     assert core.decide(call, True) is None
     core.rules = both[1:]
