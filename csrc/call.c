@@ -243,6 +243,7 @@ void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     fl_fired(choice->rule, &f->counters);
     fl_record(&fl_ctl->firings, f, result, choice);
+    f->injected = FL_BOOKED;
 }
 
 void fl_book_clock(struct fl_frame *f, const struct fl_rule *rule)
@@ -258,16 +259,20 @@ void fl_book_clock(struct fl_frame *f, const struct fl_rule *rule)
 static long act(struct fl_frame *f, const struct fl_choice *choice)
 {
     const struct fl_rule *rule = choice->rule;
-    if (!fl_fd_verify(f) || !fl_owner_alive())
+    if (!fl_fd_verify(f) || !fl_owner_alive()) {
+        fl_not_fired(choice);
         return fl_invoke(f);
+    }
     int before = errno, interrupted = 0;
     if (rule->delay_ns && rule->effect != FL_EFFECT_DELAY)
         interrupted = fl_wait(f, choice, fl_delay_ns(choice));
-    f->injected = 1;
+    f->injected = FL_INJECTED;
     long result = interrupted ? fl_fail(f, interrupted) : fl_effects[rule->effect](f, choice);
     int error = errno;
-    if (f->injected)
+    if (f->injected == FL_INJECTED)
         fl_book(f, result, choice);
+    else if (!f->injected)
+        fl_not_fired(choice);
     errno = result == -1 || (!result && f->info->result == FL_RESULT_OBJECT) ? error : before;
     return result;
 }

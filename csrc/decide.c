@@ -1,6 +1,5 @@
 /* The decision, see decide.h. Pure; from any context. */
 #include "decide.h"
-#include <stddef.h>
 #include <string.h>
 
 /* Glob over whole names: `*` also crosses `/`, `?` is one byte, `[a-z]` and `[!a-z]` a set, `\` takes the next byte literally. */
@@ -249,7 +248,7 @@ int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_lo
         return 0;
     if (!take_firing(r, scoped))
         return 0;
-    *choice = (struct fl_choice){.rule = r, .nth = n, .draw = fl_mix(draw, 1)};
+    *choice = (struct fl_choice){.rule = r, .nth = n, .draw = fl_mix(draw, 1), .limited = r->has & FL_HAS_TIMES ? scoped : NULL};
     return 1;
 }
 
@@ -259,4 +258,10 @@ void fl_fired(const struct fl_rule *r, const struct fl_counters *c)
     if (!(r->has & FL_HAS_TIMES) || r->scope != FL_SCOPE_PROCESS)
         fl_bump(&own->fired, 0);
     __atomic_add_fetch(&c->tallies[r->id].fired_any, 1, __ATOMIC_RELAXED);
+}
+
+void fl_not_fired(const struct fl_choice *choice)
+{
+    if (choice->limited)
+        __atomic_sub_fetch(&choice->limited->fired, 1, __ATOMIC_RELAXED);
 }

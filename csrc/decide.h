@@ -3,6 +3,7 @@
 #ifndef FL_DECIDE_H
 #define FL_DECIDE_H
 #include "abi.h"
+#include <stddef.h>
 
 /* What a rule may look at on every call. */
 struct fl_look {
@@ -49,6 +50,7 @@ struct fl_choice {
     const struct fl_rule *rule;       /* null: nothing acts */
     uint64_t nth;                     /* its counter at this call */
     uint64_t draw;                    /* 64 random bits of this firing, if its rule needs some: jitter, the corrupted place */
+    struct fl_counter *limited;       /* where one of its `times` was taken; null: it has no such limit */
 };
 
 int fl_glob(const char *pattern, const char *text);
@@ -84,6 +86,7 @@ static inline int fl_count_plain(const struct fl_rule *r, struct fl_counter *pro
     choice->rule = r;
     choice->nth = n;
     choice->draw = fl_mix(0, 1);
+    choice->limited = NULL;
     return 1;
 }
 
@@ -111,6 +114,8 @@ uint32_t fl_is_plain(const struct fl_rule *rule);
 
 /* Books a firing that `fl_consider` decided, once it is certain to be carried out. */
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
+/* The other way out: nothing came of it, so it has not used up one of `times`. */
+void fl_not_fired(const struct fl_choice *choice);
 
 /* Counts one matching call of `rule` and tells whether it acts. */
 int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl_look *look, const struct fl_counters *counters,

@@ -66,6 +66,9 @@ struct fl_thread {
 };
 extern __thread struct fl_thread fl_thread;
 
+/* What an effect did to a call: nothing after all; something; something that is in the books already. */
+enum fl_injected { FL_LEFT_ALONE, FL_INJECTED, FL_BOOKED };
+
 /* One intercepted call on its way. fl_call fills in every member by hand, but for the counters. */
 struct fl_frame {
     unsigned sym, op;
@@ -76,7 +79,7 @@ struct fl_frame {
     uint32_t kind;
     uint32_t path, path2;            /* interned, 0: none */
     int foreign;                     /* a vfork child: per-process tables are its parent's */
-    int injected;                    /* the effect changed something */
+    int injected;                    /* FL_LEFT_ALONE .. */
     struct fl_counters counters;
     uint64_t started_ns;
     uint32_t stack;                  /* interned source lines, once `stacked` */

@@ -61,7 +61,7 @@ FL_EFFECT(corrupt)
     if (bytes && f->info->family == FL_FAM_WRITE)
         return corrupt_write(f, choice, iov, n, bytes);
     long result = fl_invoke(f);
-    f->injected = result > 0;
+    f->injected = result > 0 ? FL_INJECTED : FL_LEFT_ALONE;
     if (result > 0)
         corrupt_pieces(iov, n, (uint64_t)result, choice);
     return result;

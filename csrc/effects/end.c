@@ -46,7 +46,6 @@ FL_EFFECT(stop)
 {
     long pid = fl_sys1(SYS_getpid, 0);
     fl_book(f, 0, choice);
-    f->injected = 0;
     __atomic_store_n(&f->proc->stopped_by, choice->rule->id + 1, __ATOMIC_SEQ_CST);
     long lifeline = hold_lifeline(pid);
     if (fl_owner_alive())

@@ -54,7 +54,7 @@ static long grow_by_write(struct fl_frame *f, struct fl_tally *tally)
     uint64_t now = fd_size(f->fd), grown = now > size ? now - size : 0;
     if (grown < got)
         give(tally, got - grown);
-    f->injected = keep != bytes;
+    f->injected = keep != bytes ? FL_INJECTED : FL_LEFT_ALONE;
     return result;
 }
 
@@ -66,7 +66,7 @@ static long resize(struct fl_frame *f, struct fl_tally *tally, uint64_t before, 
         return fl_fail(f, ENOSPC);
     }
     long result = fl_invoke(f);
-    f->injected = 0;
+    f->injected = FL_LEFT_ALONE;
     if (f->info->result == FL_RESULT_CODE ? result != 0 : result < 0)
         give(tally, growth);
     else if (wanted < before)
@@ -79,7 +79,7 @@ static long shrink(struct fl_frame *f, struct fl_tally *tally, uint64_t bytes)
 {
     long result = fl_invoke(f);
     int error = errno;
-    f->injected = 0;
+    f->injected = FL_LEFT_ALONE;
     if (result >= 0)
         give(tally, bytes);
     errno = error;
@@ -112,6 +112,6 @@ FL_EFFECT(space)
             return shrink(f, tally, name_size(dirfd, path, 0));
         break;
     }
-    f->injected = 0;
+    f->injected = FL_LEFT_ALONE;
     return fl_invoke(f);
 }

@@ -112,7 +112,6 @@ FL_EFFECT(delay)
 FL_EFFECT(hang)
 {
     fl_book(f, 0, choice);
-    f->injected = 0;
     int interrupted = fl_wait(f, choice, ~0ull);
     return interrupted ? fl_fail(f, interrupted) : fl_invoke(f);
 }

@@ -58,3 +58,12 @@ def test_git_notices(under: Under, tmp_path: Path) -> None:
     under("write:corrupt=1:path=*/objects/*", "git", "add", "a")
     checked = subprocess.run(["git", "fsck"], cwd=tmp_path, capture_output=True, text=True)
     assert checked.returncode != 0, "git fsck found nothing"
+
+
+def test_a_read_that_brings_nothing_is_no_firing(under: Under, compiled: Compile, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"xxx")
+    done = under("read:corrupt=1:times=1:path=f", compiled("io"), "f", "open", "rw", "seek", "3", "read", "3", "seek", "0", "read", "3", "pread", "3", "0")
+    _, _, empty, _, corrupted, good = done.out.splitlines()
+    assert (empty, good) == ("read 0", "pread 3 xxx")
+    assert corrupted != "read 3 xxx"
+    assert done.counts == [(3, 1)]

@@ -183,3 +183,12 @@ def test_a_descriptor_that_was_opened_before_the_rule(tmp_path: Path) -> None:
         assert child.stdin and child.stdout and child.stdout.readline() == "ready\n"
         session.add("write:error=EIO:path=f")
         assert child.communicate("\n", timeout=30)[0] == "failed\n"
+
+
+@pytest.mark.parametrize("scope", ["process", "session", "thread", "path"])
+def test_a_file_that_took_the_descriptor_unseen_is_left_alone(scope: str, under: Under, compiled: Compile) -> None:
+    """And costs the rule none of its firings."""
+    calls = ["open", "create", "write", "1", "swap", "g", "write", "5", "open", "rw", "write", "5", "write", "5"]
+    done = under(f"write:error=EIO:path=f:size=5:times=1:scope={scope}", compiled("io"), "f", *calls)
+    assert done.out == "open 0\nwrite 1\nswap 0\nwrite 5\nopen 0\nwrite -1 EIO\nwrite 5\n"
+    assert [fired for _, fired in done.counts] == [1]
