@@ -132,7 +132,7 @@ enum fl_proc_flag {
 
 struct fl_proc {
     uint32_t state;
-    int32_t pid;
+    int32_t pid;                /* as the controller sees it; 0: not known */
     uint32_t uid;
     uint32_t launch;
     uint32_t children;          /* forks and spawns so far */
@@ -258,7 +258,7 @@ struct fl_ctl {
     uint32_t next_path_byte;
     uint32_t paths_full;
     uint32_t counters_full;
-    uint32_t slot_ticket;
+    uint32_t namespaces;        /* 1: some process has a pid namespace of its own */
     uint64_t clock_epoch;       /* changes with every clock, jump and binding: what was kept of a clock is stale then */
     uint32_t next_text;
     uint32_t next_text_byte;

@@ -149,7 +149,36 @@ static void fold_counters(struct fl_proc *proc)
     }
 }
 
-static int dead(const struct fl_proc *proc) { return proc->pid > 0 && fl_sys3(SYS_kill, proc->pid, 0, 0) == -ESRCH; }
+/* `judge` is our own number where the controller lives: if that is not ours here, the others are strangers to kill(). */
+static int dead(const struct fl_proc *proc, int judge)
+{
+    char path[64];
+    if (proc->pid <= 0 || judge <= 0)
+        return 0;
+    if (judge == (int)fl_sys1(SYS_getpid, 0))
+        return fl_sys3(SYS_kill, proc->pid, 0, 0) == -ESRCH;
+    append_number(append(path, "/proc/"), (uint64_t)proc->pid);
+    return fl_sys3(SYS_faccessat, AT_FDCWD, path, 0 /* F_OK */) == -ENOENT;
+}
+
+/* Our number where the controller lives, by the /proc through which we found the session. */
+static int number_outside(void)
+{
+    char text[16];
+    const char *at = text;
+    long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self", text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return (int)number_at(&at, 10);
+}
+
+/* The number by which a new process is known. It is only asked for once somebody in the session was born into a pid namespace:
+ * there one has no parent, or is process 1. */
+static int known_as(int pid, int born_outside)
+{
+    if (born_outside)
+        __atomic_store_n(&fl_ctl->namespaces, 1, __ATOMIC_RELAXED);
+    return fl_likely(!__atomic_load_n(&fl_ctl->namespaces, __ATOMIC_RELAXED)) ? pid : number_outside();
+}
 
 /* Raises the reach to `distance`: no search for a process' slot has to go farther. */
 static void reach(uint32_t distance)
@@ -162,13 +191,13 @@ static void reach(uint32_t distance)
 
 /* Whether a slot can be had: those of processes that ended are next, those that went on to an image without the shim and ended
  * there are last, as the report names them. */
-static int is_usable(const struct fl_proc *proc, uint32_t state, int effort)
+static int is_usable(const struct fl_proc *proc, uint32_t state, int judge, int effort)
 {
     switch (state) {
     case FL_PROC_FREE: return 1;
     case FL_PROC_EXITED: return effort > 0;
-    case FL_PROC_LIVE: return effort > 0 && dead(proc);
-    case FL_PROC_EXEC_PENDING: return effort > 2 && dead(proc);
+    case FL_PROC_LIVE: return effort > 0 && dead(proc, judge);
+    case FL_PROC_EXEC_PENDING: return effort > 2 && dead(proc, judge);
     default: return 0;
     }
 }
@@ -176,7 +205,7 @@ static int is_usable(const struct fl_proc *proc, uint32_t state, int effort)
 static int take_slot(struct fl_proc *proc, int pid, int effort)
 {
     uint32_t state = __atomic_load_n(&proc->state, __ATOMIC_ACQUIRE);
-    if (!is_usable(proc, state, effort) ||
+    if (!is_usable(proc, state, pid, effort) ||
         !__atomic_compare_exchange_n(&proc->state, &state, FL_PROC_CLAIMED, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return 0;
     if (state == FL_PROC_EXEC_PENDING)
@@ -224,7 +253,8 @@ static void go_live(struct fl_proc *proc)
 /* The slot of a new child: the parent's lineage and its number. A lineage that grows too long ends in its hash. */
 struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid)
 {
-    struct fl_proc *proc = claim_slot(pid);
+    int born_outside = !fl_sys1(SYS_getppid, 0), known = known_as(pid, born_outside);
+    struct fl_proc *proc = claim_slot(born_outside && known == pid ? 0 : known); /* it looks into a /proc of its own already */
     if (!proc || !parent)
         return proc;
     char text[sizeof proc->lineage + 16], *end = append(text, parent->lineage);
@@ -337,7 +367,7 @@ static void attach(const char *path)
     append(fl_link_path, path);
     fl_ctl = ctl;
     int pid = (int)fl_sys1(SYS_getpid, 0);
-    struct fl_proc *proc = find_place_in_tree(&place, pid);
+    struct fl_proc *proc = find_place_in_tree(&place, known_as(pid, pid == 1));
     if (!proc || pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child)) {
         fl_ctl = &no_session;
         return;
@@ -372,7 +402,8 @@ int fl_owner_alive(void)
  * At every end that comes by here: exit() is no call of _exit that anybody sees. */
 __attribute__((destructor(101))) static void tidy_up(void)
 {
-    if (!fl_ctl->magic || fl_owner_alive())
+    struct fl_proc *proc = fl_self_page.self.proc;
+    if (!fl_ctl->magic || fl_owner_alive() || (proc && proc->pid != fl_self_page.self.pid)) /* to us there all seem dead */
         return;
     /* A guard that is not at work yet may be dying too. */
     unsigned wait_ms = __atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE) == FL_CLOSED_BY_TARGET ? 300 : 0;
@@ -386,7 +417,7 @@ __attribute__((destructor(101))) static void tidy_up(void)
 void fl_leave(void)
 {
     struct fl_proc *proc = fl_self_page.self.proc;
-    if (!proc || proc->pid != (int)fl_sys1(SYS_getpid, 0))
+    if (!proc || fl_self_page.self.pid != (int)fl_sys1(SYS_getpid, 0))
         return;
     __atomic_store_n(&proc->state, FL_PROC_EXITED, __ATOMIC_RELEASE);
     tidy_up();

@@ -88,7 +88,7 @@ def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> li
         found.append("the shim never woke up in the target: nothing could be injected")
     for process in processes:
         if process.state == "exec-pending":
-            who = f"process {process.lineage} (pid {process.pid})"
+            who = f"process {process.lineage}" + (f" (pid {process.pid})" if process.pid else "")
             found.append(f"not covered: {who} went on to {process.exe}, which does not load the shim")
     if snapshot.forgotten:
         found.append(f"not covered: {snapshot.forgotten} more processes went on to programs that do not load the shim")

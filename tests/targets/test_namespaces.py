@@ -1,0 +1,135 @@
+"""Processes in a pid namespace of their own: by the numbers that they go by there, they would be taken for others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from faultlib._core import lib
+
+import faultlib as api
+
+pytestmark = pytest.mark.skipif(
+    subprocess.run(["unshare", "--fork", "--pid", "true"], capture_output=True, check=False).returncode != 0,
+    reason="a pid namespace needs root",
+)
+INSIDE = ["unshare", "--fork", "--pid", "--kill-child"]
+TIMEOUT_S = 60
+
+# Until its number stands for nobody outside, the program forks; then says by which number it is known there, and waits.
+HIDDEN = """
+import os, sys
+while os.getpid() == 1 or os.path.exists(f"/proc/{os.getpid()}"):
+    if pid := os.fork():
+        os.waitpid(pid, 0)
+        os._exit(0)
+print(os.readlink("/proc/self"), os.getpid(), flush=True)
+for line in sys.stdin:
+    try: os.close(os.open("f", os.O_RDWR | os.O_CREAT)); print("ok", flush=True)
+    except OSError as error: print(error.errno, flush=True)
+"""
+
+
+def hidden(session: api.Session, cwd: Path) -> tuple[subprocess.Popen[str], int, int]:
+    """The process, its number out here, and that in there."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    child = session.popen([*INSIDE, sys.executable, "-c", HIDDEN], cwd=cwd, text=True, **pipes)
+    assert child.stdout
+    known, own = map(int, child.stdout.readline().split())
+    assert known != own
+    return child, known, own
+
+
+def ask(child: subprocess.Popen[str]) -> str:
+    assert child.stdin and child.stdout
+    child.stdin.write("\n")
+    child.stdin.flush()
+    return child.stdout.readline().strip()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def fill_the_table(session: api.Session) -> list[int]:
+    """Every free slot is taken by a process that lives: this one."""
+    procs = session.block.area("struct fl_proc", "procs_off")
+    filled = [i for i in range(lib.FL_MAX_PROCS) if procs[i].state in (lib.FL_PROC_FREE, lib.FL_PROC_EXITED)]
+    for i in filled:
+        procs[i].pid, procs[i].state = os.getpid(), lib.FL_PROC_LIVE
+    return filled
+
+
+def test_each_goes_by_the_number_that_the_controller_sees(tmp_path: Path) -> None:
+    """Three namespaces with a process 1 and a process 2 each: none takes another's place."""
+    code = "import os; print(os.readlink('/proc/self'), flush=True); os.close(os.open('f', 65, 0o600))"
+    script = f'"{sys.executable}" -c "{code}"; exec "{sys.executable}" -c "{code}; input()"'
+    with api.Session(["open:error=EIO:path=none"], cwd=tmp_path) as session:
+        children = [
+            session.popen([*INSIDE, "bash", "-c", script], cwd=tmp_path, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            for _ in range(3)
+        ]
+        said = [int(child.stdout.readline()) for child in children for _ in range(2) if child.stdout]
+        assert len(set(said)) == 6
+        assert {p.pid for p in session.processes() if "python" in p.exe} == set(said)
+        for child in children:
+            child.communicate("\n", timeout=TIMEOUT_S)
+        lineages = [p.lineage for p in session.processes()]
+    assert len(lineages) == len(set(lineages))
+    assert not any("?" in lineage for lineage in lineages), "nobody lost his place in the tree"
+
+
+def test_a_full_table_does_not_take_them_for_dead(tmp_path: Path) -> None:
+    with api.Session(["open:error=EIO:path=f"], cwd=tmp_path) as session:
+        child, known, _ = hidden(session, tmp_path)
+        before = next(p for p in session.processes() if p.pid == known)
+        fill_the_table(session)
+        for _ in range(3):
+            session.run(["true"], cwd=tmp_path)
+        after = next(p for p in session.processes() if p.slot == before.slot)
+        assert (after.pid, after.lineage, after.state) == (known, before.lineage, "live")
+        assert ask(child) == "5"
+        child.communicate(timeout=TIMEOUT_S)
+
+
+def test_nor_do_they_take_others_for_dead(tmp_path: Path) -> None:
+    with api.Session(["open:error=EIO:path=f"], cwd=tmp_path) as session:
+        filled = fill_the_table(session)
+        session.run([*INSIDE, "bash", "-c", "true; /bin/true"], cwd=tmp_path)
+        procs = session.block.area("struct fl_proc", "procs_off")
+        assert {procs[i].pid for i in filled} == {os.getpid()}
+        assert session.block.ctl.attach_refused > 0
+
+
+def test_the_slot_of_one_that_was_killed_is_used_again(tmp_path: Path) -> None:
+    with api.Session(["open:error=EIO:path=f"], cwd=tmp_path) as session:
+        child, known, _ = hidden(session, tmp_path)
+        slot = next(p.slot for p in session.processes() if p.pid == known)
+        fill_the_table(session)
+        child.kill()
+        child.communicate(timeout=TIMEOUT_S)
+        until(lambda: not Path(f"/proc/{known}").exists())
+        procs = session.block.area("struct fl_proc", "procs_off")
+        until(lambda: session.run(["true"], cwd=tmp_path).returncode == 0 and procs[slot].pid != known)
+
+
+def test_one_that_was_stopped_goes_on_when_the_rule_is_gone(tmp_path: Path) -> None:
+    with api.Session(cwd=tmp_path) as session:
+        child, known, _ = hidden(session, tmp_path)
+        rule = session.add("open:stop:path=f")
+        assert child.stdin and child.stdout
+        child.stdin.write("\n")
+        child.stdin.flush()
+        stat = Path(f"/proc/{known}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+        session.remove(*rule)
+        assert child.stdout.readline() == "ok\n"
+        child.communicate(timeout=TIMEOUT_S)
