@@ -258,7 +258,7 @@ struct fl_ctl {
     uint32_t next_path_byte;
     uint32_t paths_full;
     uint32_t counters_full;
-    uint32_t namespaces;        /* 1: some process has a pid namespace of its own */
+    uint32_t namespaces;        /* 1: some process may have a pid namespace of its own */
     uint64_t clock_epoch;       /* changes with every clock, jump and binding: what was kept of a clock is stale then */
     uint32_t next_text;
     uint32_t next_text_byte;

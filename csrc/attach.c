@@ -171,11 +171,11 @@ static int number_outside(void)
     return (int)number_at(&at, 10);
 }
 
-/* The number by which a new process is known. It is only asked for once somebody in the session was born into a pid namespace:
- * there one has no parent, or is process 1. */
-static int known_as(int pid, int born_outside)
+/* The number by which a new process is known. It is only asked for once somebody in the session was the first of a pid namespace,
+ * or went into one (setns). */
+static int known_as(int pid)
 {
-    if (born_outside)
+    if (fl_unlikely(pid == 1))
         __atomic_store_n(&fl_ctl->namespaces, 1, __ATOMIC_RELAXED);
     return fl_likely(!__atomic_load_n(&fl_ctl->namespaces, __ATOMIC_RELAXED)) ? pid : number_outside();
 }
@@ -253,8 +253,8 @@ static void go_live(struct fl_proc *proc)
 /* The slot of a new child: the parent's lineage and its number. A lineage that grows too long ends in its hash. */
 struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid)
 {
-    int born_outside = !fl_sys1(SYS_getppid, 0), known = known_as(pid, born_outside);
-    struct fl_proc *proc = claim_slot(born_outside && known == pid ? 0 : known); /* it looks into a /proc of its own already */
+    int known = known_as(pid);
+    struct fl_proc *proc = claim_slot(known == 1 ? 0 : known); /* nobody's child: it looks into a /proc of its own already */
     if (!proc || !parent)
         return proc;
     char text[sizeof proc->lineage + 16], *end = append(text, parent->lineage);
@@ -367,7 +367,7 @@ static void attach(const char *path)
     append(fl_link_path, path);
     fl_ctl = ctl;
     int pid = (int)fl_sys1(SYS_getpid, 0);
-    struct fl_proc *proc = find_place_in_tree(&place, known_as(pid, pid == 1));
+    struct fl_proc *proc = find_place_in_tree(&place, known_as(pid));
     if (!proc || pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child)) {
         fl_ctl = &no_session;
         return;

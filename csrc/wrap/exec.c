@@ -28,29 +28,23 @@ static const char *preload_of(char *const envp[])
     for (size_t i = 0; envp && envp[i]; i++)
         if (!strncmp(envp[i], NAME, NAME_BYTES))
             return envp[i] + NAME_BYTES;
-    return NULL;
+    return "";
 }
 
-/* Copies the list of preloads without any session's link, behind the one that has to be first. A sanitizer's runtime by its
- * bare name is one that we put there for another image. */
-static char *copy_others(char *out, const char *list, const char *first)
+/* What we write behind a sanitizer's runtime when we put it first for an image that needs it (faultlib/inject/target.py does at
+ * the launch). Such a one is ours to drop; what the program wrote itself goes to every child. */
+#define OURS ":::"
+
+static const char *without_ours(const char *list)
 {
-    char *begin = out;
-    strcpy(out, first);
-    out += strlen(first);
-    while (list && *list) {
-        size_t n = strcspn(list, ": ");
-        const char *mark = strstr(list, "/faultlib.");
-        if (n && !(mark && mark < list + n) && !fl_is_sanitizer(list, n)) {
-            if (out != begin)
-                *out++ = ':';
-            memcpy(out, list, n);
-            out += n;
-        }
-        list += n + strspn(list + n, ": ");
-    }
-    *out = '\0';
-    return out;
+    size_t n = strcspn(list, ": ");
+    return fl_is_sanitizer(list, n) && !strncmp(list + n, OURS, sizeof OURS - 1) ? list + n + sizeof OURS - 1 : list;
+}
+
+static int begins_with(const char *list, const char *word)
+{
+    size_t n = strcspn(list, ": ");
+    return n == strlen(word) && !memcmp(list, word, n);
 }
 
 struct span { const char *at; size_t n; };
@@ -59,7 +53,7 @@ struct span { const char *at; size_t n; };
 static struct span last_link(const char *list)
 {
     struct span last = {NULL, 0};
-    while (list && *list) {
+    while (*list) {
         size_t n = strcspn(list, ": ");
         const char *mark = strstr(list, "/faultlib.");
         if (mark && mark < list + n)
@@ -85,14 +79,44 @@ static struct span link_for(const char *list)
 /* The list has this link, as the last word and as the only session's; or, for an empty link, none. What has to be first, is. */
 static int already_right(const char *list, struct span link, const char *first)
 {
-    size_t n = strcspn(list ? list : "", ": ");
-    if (first[0] ? n != strlen(first) || memcmp(list, first, n) : n && fl_is_sanitizer(list, n))
+    if (first[0] ? !begins_with(list, first) : without_ours(list) != list)
         return 0;
-    const char *mark = list ? strstr(list, "/faultlib.") : NULL;
+    const char *mark = strstr(list, "/faultlib.");
     if (!link.n || !mark)
         return !link.n && !mark;
     struct span last = last_link(list);
     return last.n == link.n && !memcmp(last.at, link.at, link.n) && !last.at[last.n] && mark >= last.at;
+}
+
+static char *add_word(char *out, const char **separator, const char *word, size_t n)
+{
+    size_t before = strlen(*separator);
+    memcpy(out, *separator, before);
+    memcpy(out + before, word, n);
+    *separator = ":";
+    return out + before + n;
+}
+
+/* Writes the list of preloads: without any other session's link, behind what has to be first, before our link. */
+static char *write_list(char *out, const char *list, struct span link, const char *first)
+{
+    const char *separator = "";
+    list = without_ours(list);
+    if (first[0] && !begins_with(list, first)) {
+        out = add_word(out, &separator, first, strlen(first));
+        separator = OURS;
+    }
+    while (*list) {
+        size_t n = strcspn(list, ": ");
+        const char *mark = strstr(list, "/faultlib.");
+        if (n && !(mark && mark < list + n))
+            out = add_word(out, &separator, list, n);
+        list += n + strspn(list + n, ": ");
+    }
+    if (link.n)
+        out = add_word(out, &separator, link.at, link.n);
+    *out = '\0';
+    return out;
 }
 
 /* Fills `made` with the entries of `envp` and a new LD_PRELOAD, whose text goes behind them. */
@@ -103,15 +127,7 @@ static void make_list(char **made, char *text, char *const envp[], const char *l
         if (strncmp(envp[i], NAME, NAME_BYTES))
             made[n++] = envp[i];
     memcpy(text, NAME, NAME_BYTES + 1);
-    char *end = copy_others(text + NAME_BYTES, list, first);
-    if (link.n) {
-        if (end != text + NAME_BYTES)
-            *end++ = ':';
-        memcpy(end, link.at, link.n);
-        end += link.n;
-        *end = '\0';
-    }
-    if (end != text + NAME_BYTES)
+    if (write_list(text + NAME_BYTES, list, link, first) != text + NAME_BYTES)
         made[n++] = text;
     made[n] = NULL;
 }
@@ -150,7 +166,7 @@ static struct fl_proc *executing(void)
 static int exec_with(exec_fn call, const char *path, char *const argv[], char *const envp[], const char *list, struct span link, const char *first,
                      struct fl_proc *proc, long extra, long extra2)
 {
-    size_t entries = count(envp) + 2, text = NAME_BYTES + (list ? strlen(list) : 0) + link.n + strlen(first) + 4;
+    size_t entries = count(envp) + 2, text = NAME_BYTES + strlen(list) + link.n + strlen(first) + sizeof OURS + 1;
     size_t bytes = entries * sizeof(char *) + text;
     char *small[SMALL_ENVIRONMENT];
     char **made = small;
@@ -193,6 +209,8 @@ static int carry_out(exec_fn call, const char *file, const char *path, char *con
         fl_look_at_image(file, &image);
     if (image.loader == FL_LOADER_OTHER) /* its loader must not see our link */
         link.n = 0;
+    if (!link.n)
+        image.first[0] = '\0';
     if (!already_right(list, link, image.first))
         return exec_with(call, path, argv, envp, list, link, image.first, proc, extra, extra2);
     mark_pending(proc, path);

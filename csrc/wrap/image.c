@@ -41,7 +41,7 @@ static uint64_t place_of(const struct file *file, uint64_t address)
     return 0;
 }
 
-/* A bare name of a runtime that refuses to start behind another library. */
+/* The bare name of a runtime that refuses to start behind another library. */
 int fl_is_sanitizer(const char *name, unsigned long n)
 {
     return n > 10 && (!memcmp(name, "libasan.so", 10) || !memcmp(name, "libtsan.so", 10));

@@ -22,6 +22,17 @@ FL_EXPORT int dup3(int fd, int to, int flags)
 }
 FL_HIDDEN_TWIN(dup3)
 
+/* A child of ours may go by another number from now on. */
+FL_EXPORT int setns(int fd, int kind);
+FL_EXPORT int setns(int fd, int kind)
+{
+    if (fl_unlikely(!fl_real[FL_SYM_setns]))
+        fl_boot();
+    if (fl_ctl->magic)
+        __atomic_store_n(&fl_ctl->namespaces, 1, __ATOMIC_RELAXED);
+    return FL_REAL(setns, int, int, int)(fd, kind);
+}
+
 FL_EXPORT int chdir(const char *path)
 {
     return FL_IDLE(CHDIR) ? FL_REAL(chdir, int, const char *)(path) : (int)FL_CALL(chdir, CHDIR, (long)path);

@@ -28,7 +28,7 @@ def launch(session: Session, command: Sequence[str], label: str = "") -> int:
 
 def run(command: Sequence[str], env: Mapping[str, str], image: target.Image) -> int:
     """Runs the command in an environment that has the session's link, to its end. Returns its exit status as above."""
-    preload = ":".join([*image.preload_first, env["LD_PRELOAD"]])
+    preload = image.preload(env["LD_PRELOAD"])
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, it would take the status with it
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faultlib.errors import FaultlibError, NameTaken, UsageError
+from faultlib.inject import target
 
 SHIM = Path(__file__).resolve().parent.parent / "libfaultlib_preload.so"
 _NAME = re.compile(r"faultlib\.(\d+)\.(\d+)\.([0-9a-f]+)")
@@ -101,8 +102,10 @@ def _copy(folder: Path) -> Path:
 def preload(link: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
     """Returns an environment whose LD_PRELOAD ends in a launch's link, in place of any other session's."""
     result = dict(os.environ if env is None else env)
-    listed = result.get("LD_PRELOAD", "").replace(" ", ":").split(":")
-    result["LD_PRELOAD"] = ":".join([*(one for one in listed if one and "/faultlib." not in one), link])
+    runtime, ours, rest = result.get("LD_PRELOAD", "").partition(target.OURS)
+    listed = rest if ours and runtime.startswith(target.RUNTIMES) else result.get("LD_PRELOAD", "")
+    words = listed.replace(" ", ":").split(":")
+    result["LD_PRELOAD"] = ":".join([*(word for word in words if word and "/faultlib." not in word), link])
     return result
 
 

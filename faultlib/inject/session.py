@@ -221,7 +221,7 @@ class Session:
         """
         env = self.environment(label, options.pop("env", None))
         image = target.check(command[0], env.get("PATH"), options.get("cwd"))
-        env["LD_PRELOAD"] = ":".join([*image.preload_first, env["LD_PRELOAD"]])
+        env["LD_PRELOAD"] = image.preload(env["LD_PRELOAD"])
         return subprocess.Popen(command, env=env, **options)
 
     def run(self, command: Sequence[str], *, label: str = "", **options: Any) -> subprocess.CompletedProcess[Any]:

@@ -18,6 +18,9 @@ _ELF_HEAD_BYTES = 52
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB = 1, 5
 _SCRIPT_DEPTH = 4
+RUNTIMES = ("libasan.so", "libtsan.so")
+OURS = ":::"
+"""Stands behind a runtime that the program's environment did not name: it is for this image alone (csrc/wrap/exec.c)."""
 _MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
@@ -33,10 +36,10 @@ class Image:
     needed: tuple[str, ...]
     why_not: str | None
 
-    @property
-    def preload_first(self) -> tuple[str, ...]:
-        """Libraries that insist on being first: the sanitizers' runtimes."""
-        return tuple(name for name in self.needed if name.startswith(("libasan.so", "libtsan.so")))
+    def preload(self, listed: str) -> str:
+        """Returns LD_PRELOAD with what insists on being first in front, unless it is there: a sanitizer's runtime."""
+        first = next((name for name in self.needed if name.startswith(RUNTIMES)), None)
+        return listed if first is None or listed.split(":")[0] == first else f"{first}{OURS}{listed}"
 
 
 def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Path:

@@ -133,3 +133,16 @@ def test_one_that_was_stopped_goes_on_when_the_rule_is_gone(tmp_path: Path) -> N
         session.remove(*rule)
         assert child.stdout.readline() == "ok\n"
         child.communicate(timeout=TIMEOUT_S)
+
+
+def test_one_that_went_into_a_namespace_that_was_there(tmp_path: Path) -> None:
+    """nsenter: nobody in the session was that namespace's first process."""
+    keeper = subprocess.Popen([*INSIDE, "sh", "-c", "echo; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert keeper.stdout
+    keeper.stdout.readline()
+    first = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children").read_text().strip()
+    with api.Session(["open:error=EIO:path=none"], cwd=tmp_path) as session:
+        code = "import os; print(os.readlink('/proc/self'))"
+        done = session.run(["nsenter", "-t", first, "-p", sys.executable, "-c", code], capture_output=True, text=True)
+        assert int(done.stdout) in {p.pid for p in session.processes() if "python" in p.exe}
+    keeper.communicate("\n", timeout=TIMEOUT_S)

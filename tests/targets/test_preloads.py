@@ -107,3 +107,33 @@ def test_a_plain_child_of_a_sanitized_program_has_no_sanitizer(under: Under, com
     done = under("write:error=EIO:path=f", compiled("starter", "-fsanitize=address"), "echo x > f; echo $LD_PRELOAD; exit 0")
     assert "write error: Input/output error" in done.err, done
     assert "libasan" not in done.out and "faultlib." in done.out
+
+
+def needed_runtime(program: str) -> str:
+    """The name of the address sanitizer's runtime that the program asks for."""
+    listed = subprocess.run(["readelf", "-d", program], capture_output=True, text=True, check=True).stdout
+    return re.findall(r"\[(libasan\.so[^]]*)\]", listed)[0]
+
+
+NO_LEAKS = {"ASAN_OPTIONS": "detect_leaks=0"}
+SHOW = "echo x > f; bash -c 'echo $LD_PRELOAD; exit 0'; exec bash -c 'echo $LD_PRELOAD'"
+
+
+@pytest.mark.parametrize("place", ["{}", "{}:libm.so.6", "{}:libm.so.6:{}"])
+@pytest.mark.parametrize("program", ["plain", "sanitized"])
+def test_a_runtime_that_the_user_preloads_goes_to_every_child(place: str, program: str, under: Under, compiled: Compile) -> None:
+    """Plain programs may load what is instrumented: a Python with such an extension, say."""
+    starter = compiled("starter", "-fsanitize=address")
+    preload = place.format(*[needed_runtime(starter)] * 2)
+    command = [starter, SHOW] if program == "sanitized" else ["bash", "-c", SHOW]
+    done = under("write:error=EIO:path=f", *command, env=os.environ | NO_LEAKS | {"LD_PRELOAD": preload})
+    assert "write error: Input/output error" in done.err, done
+    assert [re.sub(":[^:]*/faultlib\\.[^:]*$", "", line) for line in done.out.splitlines()] == [preload] * 2
+
+
+def test_a_sanitized_program_between_plain_ones_leaves_nothing_behind(under: Under, compiled: Compile) -> None:
+    starter = compiled("starter", "-fsanitize=address")
+    script = f"""{starter} 'exec {starter} "bash -c \\"echo x > f; echo \\\\$LD_PRELOAD\\""'; exit 0"""
+    done = under("write:error=EIO:path=f", "bash", "-c", script, env=os.environ | NO_LEAKS)
+    assert "write error: Input/output error" in done.err, done
+    assert re.fullmatch(r"[^:]*/faultlib\.[^:]*\n", done.out), done
