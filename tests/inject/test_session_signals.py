@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -79,15 +80,16 @@ def test_exit_status(faultlib: Run, script: str, status: int) -> None:
 
 
 class Screen:
-    """A tmux window: the only honest way to see what a terminal user sees."""
+    """A tmux window: the only honest way to see what a terminal user sees. Its home is `folder`: shells keep a history there."""
 
     def __init__(self, folder: Path) -> None:
         self._socket = str(folder / "tmux")
+        self._env = os.environ | {"HOME": str(folder)}
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "40", "bash", "--norc", "--noprofile")
 
     def tmux(self, *arguments: str) -> str:
         return subprocess.run(
-            ["tmux", "-S", self._socket, *arguments], check=True, capture_output=True, text=True, timeout=20
+            ["tmux", "-S", self._socket, *arguments], env=self._env, check=True, capture_output=True, text=True, timeout=20
         ).stdout
 
     def type(self, *keys: str) -> None:
@@ -110,6 +112,11 @@ def screen(tmp_path: Path) -> Iterator[Screen]:
     made.wait("shell>")
     yield made
     made.close()
+
+
+def test_what_is_typed_here_is_no_part_of_the_users_history(screen: Screen, tmp_path: Path) -> None:
+    screen.type("history -w", "Enter")
+    until((tmp_path / ".bash_history").exists, "bash kept its history somewhere else")
 
 
 def test_control_c_reaches_the_target_once(screen: Screen, tmp_path: Path) -> None:
