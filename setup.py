@@ -77,7 +77,9 @@ shim = Extension(
     depends=[str(p) for p in Path("csrc").rglob("*") if p.suffix in (".h", ".def")],
 )
 
+# The licence stands here because old and new setuptools do not agree on how it is written in pyproject.toml.
 setup(
+    license="MIT",
     cffi_modules=["csrc/build_core.py:ffi"],
     ext_modules=[shim],
     cmdclass={"build_ext": BuildNative},
