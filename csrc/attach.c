@@ -18,6 +18,7 @@
 static struct fl_ctl no_session = {.gate = ~0ull}; /* open until fl_boot has run, then shut for good */
 struct fl_ctl *fl_ctl = &no_session;
 fl_fn fl_real[FL_SYMS];
+const char *fl_single_threaded FL_EARLY = "";
 char fl_link_path[256];
 
 /* After a fork: the parent's slot and the number that the prepare handler gave to the child. */

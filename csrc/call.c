@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/single_threaded.h>
 
 union fl_self_page fl_self_page;
 __thread struct fl_thread fl_thread;
@@ -152,7 +151,7 @@ static __attribute__((noinline)) void find_counters(struct fl_frame *f)
         .tallies = FL_AREA(struct fl_tally, tallies_off),
         .paths = FL_AREA(struct fl_path_counter, path_counters_off),
         .paths_full = &fl_ctl->counters_full,
-        .alone = __libc_single_threaded && !f->foreign,
+        .alone = fl_alone() && !f->foreign,
     };
 }
 
@@ -162,7 +161,7 @@ static int decide(struct fl_frame *f, uint64_t mask, const uint16_t *slots, stru
 {
     const struct fl_rule *rules = FL_AREA(struct fl_rule, rules_off);
     struct fl_look look;
-    uint32_t alone = __libc_single_threaded && !f->foreign;
+    uint32_t alone = fl_alone() && !f->foreign;
     int chosen = 0, looked = 0;
     do {
         const struct fl_rule *rule = &rules[slots[__builtin_ctzll(mask)]];

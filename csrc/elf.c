@@ -136,6 +136,14 @@ static const char names[] =
 #include "ops.def"
     ;
 
+/* A program may hold libc's variable in its own data (a copy relocation): then libc's is not kept up to date. */
+static const char *single_threaded(const struct link_map *program)
+{
+    static const char name[] = "__libc_single_threaded";
+    const char *copy = fl_symbol_of(program, name), *own = copy ? copy : fl_libc_symbol(name);
+    return own ? own : "";
+}
+
 void fl_find_libc(const struct link_map *maps);
 void fl_find_libc(const struct link_map *maps)
 {
@@ -147,5 +155,6 @@ void fl_find_libc(const struct link_map *maps)
         void *found = fl_libc_symbol(name);
         fl_real[i] = found ? (fl_fn)found : missing;
     }
+    fl_single_threaded = single_threaded(maps);
     fl_wrap_setup();
 }

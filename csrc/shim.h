@@ -7,7 +7,6 @@
 #include "decide.h"
 #include "ops.h"
 #include <stddef.h>
-#include <sys/single_threaded.h>
 
 #pragma GCC visibility push(hidden)
 
@@ -27,6 +26,11 @@ extern struct fl_ctl *fl_ctl;
 /* libc's functions behind the wrappers, by symbol. */
 typedef long (*fl_fn)(long, long, long, long, long, long);
 extern fl_fn fl_real[FL_SYMS];
+
+/* Whether the process has one thread only, as glibc 2.32 and later tell; an older one never says so. Looked up by ourselves: with
+ * a reference to libc's symbol the loader would end every program on an older libc. */
+extern const char *fl_single_threaded;
+#define fl_alone() (*fl_single_threaded)
 
 /* What a descriptor is. `generation` is 0 while unknown; then neither mask nor path mean anything. */
 struct fl_fd {
@@ -205,7 +209,7 @@ static inline int fl_recording(void) { return (int64_t)__atomic_load_n(&fl_ctl->
 static inline int fl_count_one(uint64_t *word, uint64_t from)
 {
 #if defined(__x86_64__)
-    if (fl_likely(__libc_single_threaded)) { /* one instruction, so that a signal handler cannot come between */
+    if (fl_likely(fl_alone())) { /* one instruction, so that a signal handler cannot come between */
         uint8_t done;
         __asm__ volatile("cmpxchgq %3, %1" : "=@ccz"(done), "+m"(*word), "+a"(from) : "r"(from + 1));
         return done;

@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/single_threaded.h>
 
 #define JUMP_BYTES 14 /* jmp *0(%rip), then the address */
 
@@ -24,7 +23,7 @@ static long finish(long result)
 /* With more than one thread a cancellation point must be one, in the way of glibc up to 2.40: asynchronous for its duration. */
 static long cancellable(long n, long a, long b, long c, long d)
 {
-    if (fl_likely(__libc_single_threaded))
+    if (fl_likely(fl_alone()))
         return finish(fl_sys(n, a, b, c, d));
     int before, ignored;
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);

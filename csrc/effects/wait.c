@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sys/file.h>
 #include <time.h>
 
@@ -40,6 +39,14 @@ static enum interruption interruption(const struct fl_frame *f)
             return ALWAYS;
         return f->kind & (FL_KIND_PIPE | FL_KIND_SOCKET | FL_KIND_TTY) ? RESTARTS : NEVER;
     }
+}
+
+/* In libc since glibc 2.34, before in a library that need not be there: no reference to it. */
+static void cancellation_point(void)
+{
+    void (*test)(void) = (void (*)(void))fl_libc_symbol("pthread_testcancel");
+    if (test)
+        test();
 }
 
 /* The calls that a pthread_cancel ends; our own wait is none. */
@@ -83,7 +90,7 @@ int fl_wait(const struct fl_frame *f, const struct fl_choice *choice, uint64_t n
         if (look_again(seen, now + left, left, how != ALWAYS) == -EINTR && how != NEVER)
             return EINTR;
         if (is_cancellation_point(f))
-            pthread_testcancel();
+            cancellation_point();
     }
 }
 

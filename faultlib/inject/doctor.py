@@ -26,6 +26,7 @@ from faultlib.inject.target import Image
 
 Verdict = Literal["ok", "note", "problem", "fatal"]
 LEAST_KERNEL = (5, 9)
+LEAST_GLIBC = (2, 34)
 STACKS = ((3, 7), (3, 13))
 """The Pythons whose source lines can be had, both ends inclusive."""
 DEADLINE_S = 20
@@ -225,8 +226,19 @@ def libc(image: Image, libraries: dict[str, Path]) -> Check:
     if not file:
         finding = f"{image.interpreter} does not say which libc it loads"
         return Check("libc", "problem", finding, f"see what it says: {image.interpreter} --list {image.path}")
-    found = re.search(rb"GNU C Library .*? version (\d+\.\d+)", file.read_bytes())
-    return Check("libc", "ok", f"glibc {found[1].decode() if found else 'of unknown version'}, {file}")
+    found = re.search(rb"GNU C Library .*? version (\d+)\.(\d+)", file.read_bytes())
+    return libc_version((int(found[1]), int(found[2])) if found else None, file)
+
+
+def libc_version(version: tuple[int, int] | None, file: Path) -> Check:
+    """Whether that glibc is one of those that faultlib is for."""
+    if version is None:
+        return Check("libc", "problem", f"glibc of unknown version, {file}", "look whether rules fire: --require-fired")
+    finding = "glibc {}.{}, {}".format(*version, file)
+    if version >= LEAST_GLIBC:
+        return Check("libc", "ok", finding)
+    lack = "not tested, as its threads are in a library of their own; look whether rules fire: --require-fired"
+    return Check("libc", "problem", "{}: older than {}.{}".format(finding, *LEAST_GLIBC), lack)
 
 
 def attach(image: Image, libraries: dict[str, Path]) -> Iterator[Check]:
