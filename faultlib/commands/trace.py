@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import click
 
 from faultlib.commands import options
+from faultlib.errors import UsageError
 
 
 @click.command("trace", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("-c", "--count", is_flag=True, help="Only a summary per operation, file and source line.")
+@click.option("--top", type=click.IntRange(min=0), metavar="N", help="With -c: so many rows, 0 for all; 20 unless given.")
+@click.option("--sort", "by", type=click.Choice(["time", "calls"]), help="With -c: by what, time unless given.")
 @click.option("--format", "form", type=click.Choice(["text", "jsonl"]), default="text", help="Lines of text, or of JSON.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), help="Write there instead of to stderr.")
 @click.option("--op", "names", multiple=True, metavar="NAMES", help="Only these operations or families; !NAME leaves out.")
@@ -22,8 +25,9 @@ from faultlib.commands import options
 @options.session
 @options.command_argument
 def command(
-    count: bool, form: str, output: str | None, names: Sequence[str], paths: Sequence[str], no_stacks: bool,
-    no_wait: bool, rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str, cmd: Sequence[str],
+    count: bool, top: int | None, by: str | None, form: str, output: str | None, names: Sequence[str], paths: Sequence[str],
+    no_stacks: bool, no_wait: bool, rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str,
+    cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD and write down each of its calls: process, arguments, result, duration and, for Python, the source line.
 
@@ -40,8 +44,11 @@ def command(
     from faultlib.inject.session import Session
     from faultlib.inject.trace import Journal
     from faultlib.report import summary
-    from faultlib.report.trace import Choice, Writer, opened
+    from faultlib.report.trace import Choice, Summary, Writer, opened
 
+    for option, given in (("--top", top is not None), ("--sort", by is not None)):
+        if given and not count:
+            raise UsageError(f"{option} is for the summary: give -c too")
     choice = Choice.of(names, paths)
     rules = options.read_rules(rule, rules_file)
     recording = Recording(operations=choice.operations, wait=not no_wait)
@@ -50,7 +57,7 @@ def command(
         Session(rules, seed=seed, recording=recording, stacks=not no_stacks) as session,
         Journal(session) as journal,
     ):
-        writer = Writer(session, journal, choice, stream, count=count, form=form)
+        writer = Writer(session, journal, choice, stream, summary=Summary(top, by or "time") if count else None, form=form)
         status = launch(session, cmd, label)
         journal.finish()
         writer.finish()

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
@@ -59,6 +60,8 @@ def _operations(name: str) -> tuple[Operation, ...]:
 def opened(output: str | None) -> Iterator[IO[str]]:
     """Opens where the trace goes: stderr, stdout for `-`, or a file. Raises UsageError if it cannot be written."""
     if output is None or output == "-":
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names of files are bytes
         yield sys.stdout if output else sys.stderr
         return
     try:
@@ -69,10 +72,19 @@ def opened(output: str | None) -> Iterator[IO[str]]:
         yield stream
 
 
-class Writer:
-    """Writes a journal out in a thread of its own, until it has ended."""
+class Summary(Frozen):
+    """What a summary shows: the `top` rows (None: a screenful, in JSON all of them; 0: all), by `by`, "time" or "calls"."""
 
-    def __init__(self, session: Session, journal: Journal, choice: Choice, stream: IO[str], *, count: bool, form: str) -> None:
+    top: int | None = None
+    by: str = "time"
+
+
+class Writer:
+    """Writes a journal out in a thread of its own, until it has ended: each call, or their `summary`."""
+
+    def __init__(
+        self, session: Session, journal: Journal, choice: Choice, stream: IO[str], *, summary: Summary | None, form: str
+    ) -> None:
         self._journal = journal
         self._choice = choice
         self._stream = stream
@@ -80,7 +92,8 @@ class Writer:
         rules = {row.slot: str(row.rule.text) for row in session.report()}
         trace = JsonTrace if form == "jsonl" else TextTrace
         self._trace = trace(stream, lambda slot: rules.get(slot, f"rule {slot}"))
-        self._counting = trace_count.Counting(journal.decoder) if count else None
+        self._summary = summary
+        self._counting = trace_count.Counting(journal.decoder) if summary else None
         self._failure: OSError | None = None
         self._thread = background.start(self._follow, "faultlib-trace")
 
@@ -102,8 +115,8 @@ class Writer:
     def finish(self) -> None:
         """Waits until everything is written. Raises UsageError if the output could not be; a closed pipe is no error."""
         self._thread.join()
-        if self._counting and not self._failure:
+        if self._counting and self._summary and not self._failure:
             render = trace_count.render_jsonl if self._form == "jsonl" else trace_count.render
-            render(self._counting.rows(), self._stream)
+            render(self._counting.rows(self._summary.by), self._stream, self._summary.top)
         if self._failure and not isinstance(self._failure, BrokenPipeError):
             raise UsageError(f"the trace could not be written: {self._failure.strerror}") from self._failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
@@ -31,6 +31,11 @@ class Sum:
         self.injected += other.injected
         self.time_ns += other.time_ns
         self.bytes += other.bytes
+
+
+TOP_ROWS = 20
+"""So many rows of the table are shown unless told otherwise."""
+ORDERS: dict[str, Callable[[Sum], int]] = {"time": lambda row: row.time_ns, "calls": lambda row: row.calls}
 
 
 class Key(NamedTuple):
@@ -65,35 +70,43 @@ class Counting:
             if raw.rule:
                 found.injected += 1
 
-    def rows(self) -> list[tuple[Key, Sum]]:
-        """The sums, the longest time first."""
+    def rows(self, by: str = "time") -> list[tuple[Key, Sum]]:
+        """The sums, those with the most time first, or with the most calls (ORDERS)."""
         merged: dict[Key, Sum] = {}
         for (op, path, path2, stack), found in self._sums.items():
             frame = stacks.own_frame(self._decoder.frames(stack))
             names = [name for name in (self._decoder.path(path), self._decoder.path(path2)) if name]
             key = Key(ALL_OPERATIONS[op].name, " -> ".join(names), stacks.short(frame) if frame else "")
             merged.setdefault(key, Sum()).add(found)
-        return sorted(merged.items(), key=lambda row: (-row[1].time_ns, row[0]))
+        weight = ORDERS[by]
+        return sorted(merged.items(), key=lambda row: (-weight(row[1]), row[0]))
 
 
-def render(rows: list[tuple[Key, Sum]], stream: IO[str]) -> None:
-    """Prints the table and its total."""
-    total = Sum()
+def _line(row: Sum, title: str) -> str:
+    injected = f"  ({row.injected} INJECTED)" if row.injected else ""
+    return f"{row.calls:9} {row.errors or '':>7} {row.time_ns / 1e9:10.6f} {row.bytes or '':>12}  {title}{injected}"
+
+
+def render(rows: list[tuple[Key, Sum]], stream: IO[str], top: int | None = None) -> None:
+    """Prints the table and its total: the first `top` rows (TOP_ROWS if None, 0 for all), and what the others come to."""
+    shown = (TOP_ROWS if top is None else top) or len(rows)
+    total, rest = Sum(), Sum()
     print(f"{'calls':>9} {'errors':>7} {'seconds':>10} {'bytes':>12}  {'operation':15} {'where':28} file", file=stream)
-    for key, row in rows:
+    for number, (key, row) in enumerate(rows):
         total.add(row)
-        injected = f"  ({row.injected} INJECTED)" if row.injected else ""
-        print(
-            f"{row.calls:9} {row.errors or '':>7} {row.time_ns / 1e9:10.6f} {row.bytes or '':>12}  "
-            f"{key.operation:15} {key.where or '-':28} {key.path or '-'}{injected}",
-            file=stream,
-        )
-    print(f"{total.calls:9} {total.errors or '':>7} {total.time_ns / 1e9:10.6f} {total.bytes or '':>12}  total", file=stream)
+        if number < shown:
+            print(_line(row, f"{key.operation:15} {key.where or '-':28} {key.path or '-'}"), file=stream)
+        else:
+            rest.add(row)
+    if len(rows) > shown:
+        print(_line(rest, f"… and {len(rows) - shown} more (--top 0 shows all)"), file=stream)
+    total.injected = 0  # they are marked where they happened
+    print(_line(total, "total"), file=stream)
 
 
-def render_jsonl(rows: list[tuple[Key, Sum]], stream: IO[str]) -> None:
-    """Prints one object per row."""
-    for key, row in rows:
+def render_jsonl(rows: list[tuple[Key, Sum]], stream: IO[str], top: int | None = None) -> None:
+    """Prints one object per row: the first `top`, or all of them (None, 0)."""
+    for key, row in rows[: top or None]:
         plain = {
             **key._asdict(), "calls": row.calls, "errors": row.errors, "injected": row.injected, "time_ns": row.time_ns,
             "bytes": row.bytes,

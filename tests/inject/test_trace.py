@@ -179,6 +179,52 @@ def test_summary_adds_up(faultlib: Run, tmp_path: Path) -> None:
     assert table[-1].endswith("total")
 
 
+FILES = "for i in {1..40}; do echo $i > file$i; done; for i in {1..9}; do echo x >> often; done"
+
+
+@pytest.mark.parametrize(("options", "shown"), [((), 20), (("--top", "3"), 3), (("--top", "41"), 41), (("--top", "0"), 41), (("--top", "99"), 41)])
+def test_a_summary_shows_the_rows_that_matter_most(options: tuple[str, ...], shown: int, faultlib: Run) -> None:
+    done = faultlib("trace", "-c", *options, "--op", "write", "-e", "write:delay_after=1s:path=file7", "--", "bash", "-c", FILES)
+    _, *rows, total = done.stderr[: done.stderr.index("rule  ")].splitlines()
+    rest = rows.pop() if shown < 41 else ""
+    assert len(rows) == shown
+    assert rows[0].endswith("file7  (1 INJECTED)"), "sorted by time"
+    assert [int(row.split()[0]) for row in rows if row.endswith("often")] in ([], [9])
+    assert total.split()[0] == "49"
+    if rest:
+        assert rest.split()[0] == str(49 - sum(int(row.split()[0]) for row in rows))
+        assert rest.endswith(f"… and {41 - shown} more (--top 0 shows all)")
+
+
+def test_a_summary_by_the_number_of_calls(faultlib: Run) -> None:
+    done = faultlib("trace", "-c", "--sort", "calls", "--top", "1", "--op", "write", "-e", "write:delay=1s:path=file7", "--", "bash", "-c", FILES)
+    _, first, rest, total, *_ = done.stderr.splitlines()
+    assert first.split()[0] == "9" and first.endswith("often")
+    assert rest.endswith("… and 40 more (--top 0 shows all)  (1 INJECTED)")
+    assert total.endswith("total")
+
+
+def test_a_summary_in_json_has_every_row_unless_told(faultlib: Run, tmp_path: Path) -> None:
+    for options, rows in ((), 41), (("--top", "2"), 2):
+        faultlib("trace", "-c", "--format", "jsonl", "-o", "sums", *options, "--op", "write", "--", "bash", "-c", FILES)
+        assert len((tmp_path / "sums").read_text().splitlines()) == rows
+
+
+@pytest.mark.parametrize("options", [("--top", "3"), ("--sort", "calls")])
+def test_options_of_the_summary_need_one(options: tuple[str, ...], faultlib: Run) -> None:
+    done = faultlib("trace", *options, "--", "true")
+    assert (done.returncode, done.stderr) == (2, f"faultlib: {options[0]} is for the summary: give -c too\n")
+
+
+@pytest.mark.parametrize("options", [(), ("-c",), ("--format", "jsonl")])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_name_that_standard_output_cannot_spell(options: tuple[str, ...], encoding: str, faultlib: Run) -> None:
+    env = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+    done = faultlib("trace", "-o", "-", *options, "--op", "write", "--", "bash", "-c", r"echo x > $'a\xff'; echo y > b", env=env, encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\udcff" in done.stdout
+
+
 MANY = 300_000
 
 
