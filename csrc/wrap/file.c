@@ -49,9 +49,35 @@ OPEN(__open64)
 OPENAT(openat)
 OPENAT(openat64)
 
+/* The fortified functions: their check, then the plain function, as theirs would come back to us through its patched entry. */
+#define FORTIFIED_OPEN(symbol, plain)                                            \
+    FL_EXPORT int symbol(const char *path, int flags);                           \
+    FL_EXPORT int symbol(const char *path, int flags)                            \
+    {                                                                            \
+        if (fl_unlikely(NEEDS_MODE(flags)))                                      \
+            return FL_REAL(symbol, int, const char *, int)(path, flags); /* ends the program */ \
+        if (FL_IDLE(OPEN))                                                       \
+            return FL_REAL(plain, int, const char *, int, ...)(path, flags);     \
+        return (int)FL_CALL(plain, OPEN, (long)path, flags);                     \
+    }
+FORTIFIED_OPEN(__open_2, open)
+FORTIFIED_OPEN(__open64_2, open64)
+
+#define FORTIFIED_OPENAT(symbol, plain)                                          \
+    FL_EXPORT int symbol(int dir, const char *path, int flags);                  \
+    FL_EXPORT int symbol(int dir, const char *path, int flags)                   \
+    {                                                                            \
+        if (fl_unlikely(NEEDS_MODE(flags)))                                      \
+            return FL_REAL(symbol, int, int, const char *, int)(dir, path, flags); \
+        if (FL_IDLE(OPENAT))                                                     \
+            return FL_REAL(plain, int, int, const char *, int, ...)(dir, path, flags); \
+        return (int)FL_CALL(plain, OPENAT, dir, (long)path, flags);              \
+    }
+FORTIFIED_OPENAT(__openat_2, openat)
+FORTIFIED_OPENAT(__openat64_2, openat64)
+
 extern void __chk_fail(void) __attribute__((noreturn));
 
-/* Fortified reads: the check, then the plain function. */
 FL_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
 FL_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
 {
