@@ -195,7 +195,8 @@ enum fl_event_state { FL_CALL_DONE, FL_CALL_BEGUN, FL_CALL_CAME_BACK };
 /* One record of the journal or of the firings. `sequence` is stored last: 1 + its number. */
 struct fl_event {
     uint64_t sequence;
-    uint64_t time_ns;           /* session time of its begin, 0 without times */
+    uint64_t time_ns;           /* session time of its begin, 0 without times; in the journal's ring ticks with FL_OPT_TICKS */
+    uint64_t duration_ns;       /* likewise */
     int64_t result;             /* negative: -errno */
     uint64_t size;
     int64_t offset;
@@ -204,7 +205,6 @@ struct fl_event {
     uint32_t path2;
     uint32_t actor;             /* interned text, 0: not known */
     uint32_t stack;             /* interned text, 0: none */
-    uint32_t duration_ns;
     uint32_t flags;
     int32_t extra;              /* one more argument: mode, protection, clock, exit status */
     int32_t fd;
@@ -214,6 +214,7 @@ struct fl_event {
     uint8_t kind;
     uint8_t state;              /* FL_CALL_*; exec and exit are written down before they happen */
     uint8_t reserved;
+    uint32_t reserved2;
 };
 
 /* `limit`: writers wait while so many records are unread, if the reader is alive; 0: they overwrite the oldest. */
@@ -250,6 +251,7 @@ struct fl_ctl {
     uint32_t slot_reach;        /* no process' slot is farther than this from its pid's own place */
     uint64_t seed;
     uint64_t t0_ns;             /* session time 0 */
+    uint64_t t0_ticks;          /* the processor's counter then */
     uint64_t options;           /* FL_OPT_* */
     uint32_t attached;
     uint32_t attach_refused;
@@ -289,5 +291,7 @@ struct fl_ctl {
 
 #define FL_OPT_TIMES 1
 #define FL_OPT_STACKS 2
+/* The journal's times are the processor's counter, until the controller takes them off the ring. */
+#define FL_OPT_TICKS 4
 
 #endif

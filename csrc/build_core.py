@@ -68,6 +68,7 @@ uint64_t fl_load(uint64_t *word);
 void fl_store(uint64_t *word, uint64_t value);
 uint64_t fl_add(uint64_t *word, uint64_t value);
 void fl_release_waiters(struct fl_ctl *ctl);
+void fl_begin_time(struct fl_ctl *ctl);
 void fl_publish(struct fl_ctl *ctl);
 """
 

@@ -10,17 +10,11 @@
 union fl_self_page fl_self_page;
 __thread struct fl_thread fl_thread;
 
-/* libc's function, with the call's arguments. Functions that return int leave half of the register undefined. */
+/* libc's function, with the call's arguments. */
 long fl_invoke(struct fl_frame *f)
 {
     long *a = f->a;
-    long result = fl_real[f->sym](a[0], a[1], a[2], a[3], a[4], a[5]);
-    switch (f->info->result) {
-    case FL_RESULT_ZERO: case FL_RESULT_FD: case FL_RESULT_CODE: case FL_RESULT_PID:
-        return (int)result;
-    default:
-        return result;
-    }
+    return fl_result(f->info, fl_real[f->sym](a[0], a[1], a[2], a[3], a[4], a[5]));
 }
 
 static __attribute__((noinline)) struct fl_proc *find_slot(int *foreign)
@@ -241,7 +235,7 @@ static inline uint64_t wanted(struct fl_frame *f, uint16_t *slots)
 void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     fl_fired(choice->rule, &f->counters);
-    fl_record(&fl_ctl->firings, f, result, choice);
+    fl_record_firing(f, result, choice);
     f->injected = FL_BOOKED;
 }
 
@@ -358,7 +352,7 @@ long fl_call(unsigned sym, unsigned op, long *a)
     f.fd = info->fd ? (int)a[info->fd - 1] : -1;
     f.kind = f.path = f.path2 = 0;
     f.injected = f.foreign = 0;
-    f.started_ns = 0;
+    f.started = 0;
     f.stack = f.stacked = f.state = 0;
     if (!fl_ctl->magic || fl_unlikely(fl_thread.dumping) || !(f.proc = fl_here(&f.foreign)))
         return fl_invoke(&f);

@@ -3,16 +3,25 @@
 #include "control.h"
 #include "decide.h"
 #include "ops.h"
+#include "ticks.h"
 #include <limits.h>
 #include <linux/futex.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 _Static_assert(FL_OPS <= FL_MAX_OPS, "fl_set.interest has no room for every operation");
 _Static_assert((int)FL_FAMILIES <= FL_GATE_CLOCK_BIT, "the gate has no bit for every family");
-_Static_assert(sizeof(struct fl_event) == 88, "fl_event has holes");
+_Static_assert(sizeof(struct fl_event) == 96, "fl_event has holes");
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
 
 int fl_op_count(void) { return FL_OPS; }
 
@@ -140,6 +149,31 @@ void fl_disarm(struct fl_ctl *ctl)
     fl_continue_stopped(ctl, 0);
 }
 
+/* Session time 0, by the clock and by the processor's counter. */
+void fl_begin_time(struct fl_ctl *ctl)
+{
+    ctl->t0_ns = now_ns();
+    ctl->t0_ticks = fl_ticks();
+}
+
+/* From ticks to nanoseconds, by what both clocks say now and said at the beginning. */
+struct scale { uint64_t now_ns, now_ticks; double ns_per_tick; };
+
+static struct scale scale_of(const struct fl_ctl *ctl)
+{
+    struct scale scale = {.now_ns = now_ns(), .now_ticks = fl_ticks()};
+    scale.ns_per_tick = (double)(scale.now_ns - ctl->t0_ns) / (double)(scale.now_ticks - ctl->t0_ticks);
+    scale.now_ns -= ctl->t0_ns;
+    return scale;
+}
+
+static void in_nanoseconds(struct fl_event *e, const struct scale *scale)
+{
+    double ago = (double)(int64_t)(scale->now_ticks - e->time_ns) * scale->ns_per_tick;
+    e->time_ns = ago < (double)scale->now_ns ? scale->now_ns - (uint64_t)(int64_t)ago : 0;
+    e->duration_ns = (uint64_t)((double)e->duration_ns * scale->ns_per_tick);
+}
+
 /* Takes finished records off a ring, oldest first. A record not yet finished ends the batch; lost ones are counted. */
 uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out, uint64_t most)
 {
@@ -149,6 +183,8 @@ uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out
         ring->lost += head - tail - ring->capacity;
         tail = head - ring->capacity;
     }
+    int ticks = ring == &ctl->journal && (ctl->options & FL_OPT_TICKS) && tail < head;
+    struct scale scale = ticks ? scale_of(ctl) : (struct scale){0};
     while (tail < head && n < most) {
         struct fl_event *e = &events[tail & (ring->capacity - 1)];
         uint64_t before = __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE);
@@ -163,6 +199,8 @@ uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out
         tail++;
     }
     __atomic_store_n(&ring->tail, tail, __ATOMIC_RELEASE);
+    for (uint64_t i = 0; ticks && i < n; i++)
+        in_nanoseconds(&out[i], &scale);
     return n;
 }
 

@@ -5,6 +5,7 @@
 
 uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes);
 int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes);
+void fl_begin_time(struct fl_ctl *ctl);
 void fl_publish(struct fl_ctl *ctl);
 void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct fl_clock_state *state);
 void fl_clock_bind(struct fl_ctl *ctl);

@@ -72,7 +72,7 @@ static inline uint64_t fl_bump(uint64_t *word, uint32_t alone)
     return __atomic_add_fetch(word, 1, __ATOMIC_RELAXED);
 }
 
-static inline int fl_in_window(const struct fl_rule *r, uint64_t n)
+static inline __attribute__((always_inline)) int fl_in_window(const struct fl_rule *r, uint64_t n)
 {
     return !(r->has & FL_HAS_WINDOW) || (n >= r->first && n <= r->last && (r->step <= 1 || (n - r->first) % r->step == 0));
 }

@@ -85,7 +85,7 @@ struct fl_frame {
     int foreign;                     /* a vfork child: per-process tables are its parent's */
     int injected;                    /* FL_LEFT_ALONE .. */
     struct fl_counters counters;
-    uint64_t started_ns;
+    uint64_t started;                /* in the unit of the journal */
     uint32_t stack;                  /* interned source lines, once `stacked` */
     uint8_t stacked;
     uint8_t state;                   /* FL_CALL_*, for its record */
@@ -94,6 +94,12 @@ struct fl_frame {
 /* call.c */
 long fl_call(unsigned sym, unsigned op, long *a);
 long fl_invoke(struct fl_frame *f);
+/* Functions that return int leave half of the register undefined. */
+static inline long fl_result(const struct fl_op_info *info, long result)
+{
+    const unsigned ints = 1u << FL_RESULT_ZERO | 1u << FL_RESULT_FD | 1u << FL_RESULT_CODE | 1u << FL_RESULT_PID;
+    return ints >> info->result & 1 ? (int)result : result;
+}
 struct fl_proc *fl_here(int *foreign);
 uint64_t fl_lock_flags(const struct fl_frame *f);
 
@@ -124,12 +130,13 @@ uint64_t fl_path_mask(uint32_t id, const struct fl_set *set, uint32_t generation
 uint64_t fl_names_mask(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t among);
 void fl_cwd_changed(void);
 
-/* record.c */
-void fl_record(struct fl_ring *ring, struct fl_frame *f, long result, const struct fl_choice *choice);
+/* record.c, see also journal.h */
+void fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice);
 int fl_journal_begin(struct fl_frame *f);
 void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *choice);
 void fl_journal_late(unsigned op, uint8_t state, long result);
 uint64_t fl_now_ns(void);
+void fl_ring_wait(struct fl_ring *ring); /* for room */
 
 /* text.c */
 uint32_t fl_text(const char *text, uint32_t n);
@@ -161,6 +168,7 @@ uint64_t fl_delay_ns(const struct fl_choice *choice);
 /* The call with only its first `keep` bytes. */
 long fl_invoke_part(struct fl_frame *f, uint64_t keep);
 uint64_t fl_call_size(const struct fl_frame *f);
+uint64_t fl_vector_size(const struct fl_op_info *info, const long *a);
 _Noreturn void fl_die(void);
 
 /* wrap/: replaces what libc does not have, before anything else runs */
@@ -186,7 +194,7 @@ static inline const struct fl_set *fl_current_set(uint32_t *generation)
     return &fl_ctl->set[*generation & 1];
 }
 /* Whether what was read of the set since is of one piece: its copy is written anew with the next change but one. */
-static inline int fl_still_current(uint32_t generation)
+static inline __attribute__((always_inline)) int fl_still_current(uint32_t generation)
 {
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return fl_likely(__atomic_load_n(&fl_ctl->generation, __ATOMIC_RELAXED) == generation);
@@ -206,7 +214,7 @@ static inline int fl_readable(const void *at) { return (uintptr_t)at - 4096 < -8
 /* The journal is on: its bit is the sign. */
 static inline int fl_recording(void) { return (int64_t)__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) < 0; }
 
-static inline int fl_count_one(uint64_t *word, uint64_t from)
+static inline __attribute__((always_inline)) int fl_count_one(uint64_t *word, uint64_t from)
 {
 #if defined(__x86_64__)
     if (fl_likely(fl_alone())) { /* one instruction, so that a signal handler cannot come between */

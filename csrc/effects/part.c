@@ -5,15 +5,18 @@
 
 #define IOV_MOST 128 /* a cut beyond so many pieces is made at this one */
 
-uint64_t fl_call_size(const struct fl_frame *f)
+uint64_t fl_vector_size(const struct fl_op_info *info, const long *a)
 {
-    if (f->info->size)
-        return (uint64_t)f->a[f->info->size - 1];
-    const struct iovec *iov = (const struct iovec *)f->a[f->info->iov - 1];
+    const struct iovec *iov = (const struct iovec *)a[info->iov - 1];
     uint64_t bytes = 0;
-    for (long i = 0; i < f->a[f->info->iovcnt - 1]; i++)
+    for (long i = 0; i < a[info->iovcnt - 1]; i++)
         bytes += iov[i].iov_len;
     return bytes;
+}
+
+uint64_t fl_call_size(const struct fl_frame *f)
+{
+    return f->info->size ? (uint64_t)f->a[f->info->size - 1] : fl_vector_size(f->info, f->a);
 }
 
 static long with_arguments(struct fl_frame *f, int place, long value, int place2, long value2)

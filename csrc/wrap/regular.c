@@ -12,86 +12,45 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <utime.h>
+#include "../journal.h"
 #include "wrap.h"
 
-#define W1(symbol, OP, type, A)                                                                             \
-    FL_EXPORT type symbol(A a);                                                                             \
-    FL_ARMED type symbol##_armed(A a)                                                                       \
-    {                                                                                                       \
-        if (FL_SHORT_WAY(OP, a))                                                                            \
-            return FL_REAL(symbol, type, A)(a);                                                             \
-        return (type)FL_CALL(symbol, OP, FL_ARG(a));                                                        \
-    }                                                                                                       \
-    FL_EXPORT type symbol(A a)                                                                              \
-    {                                                                                                       \
-        return FL_AT_REST(OP) ? FL_REAL(symbol, type, A)(a) : symbol##_armed(a);                               \
-    }                                                                                                       \
+/* `types`, `params` and `values` stand in parentheses; the words are the arguments as longs, the first being the descriptor if the
+ * operation is on one. */
+#define WRAPPER(symbol, OP, type, types, params, values, ...)                                                 \
+    FL_EXPORT type symbol params;                                                                             \
+    FL_ARMED type symbol##_seen params                                                                        \
+    {                                                                                                         \
+        if (FL_ONLY_RECORDED(OP, a)) {                                                                        \
+            uint64_t begun = fl_journal_time();                                                               \
+            type result = ((type(*) types)fl_real[FL_SYM_##symbol])values;                                    \
+            fl_write_down(FL_OP_##OP, &fl_info_##OP, (const long[6]){__VA_ARGS__}, (long)result, begun);      \
+            return result;                                                                                    \
+        }                                                                                                     \
+        return (type)FL_CALL(symbol, OP, __VA_ARGS__);                                                        \
+    }                                                                                                         \
+    FL_ARMED type symbol##_armed params                                                                       \
+    {                                                                                                         \
+        return FL_SHORT_WAY(OP, a) ? ((type(*) types)fl_real[FL_SYM_##symbol])values : symbol##_seen values;  \
+    }                                                                                                         \
+    FL_EXPORT type symbol params                                                                              \
+    {                                                                                                         \
+        return FL_AT_REST(OP) ? ((type(*) types)fl_real[FL_SYM_##symbol])values : symbol##_armed values;      \
+    }                                                                                                         \
     FL_HIDDEN_TWIN(symbol)
-#define W2(symbol, OP, type, A, B)                                                                          \
-    FL_EXPORT type symbol(A a, B b);                                                                        \
-    FL_ARMED type symbol##_armed(A a, B b)                                                                  \
-    {                                                                                                       \
-        if (FL_SHORT_WAY(OP, a))                                                                            \
-            return FL_REAL(symbol, type, A, B)(a, b);                                                       \
-        return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b));                                             \
-    }                                                                                                       \
-    FL_EXPORT type symbol(A a, B b)                                                                         \
-    {                                                                                                       \
-        return FL_AT_REST(OP) ? FL_REAL(symbol, type, A, B)(a, b) : symbol##_armed(a, b);                      \
-    }                                                                                                       \
-    FL_HIDDEN_TWIN(symbol)
-#define W3(symbol, OP, type, A, B, C)                                                                       \
-    FL_EXPORT type symbol(A a, B b, C c);                                                                   \
-    FL_ARMED type symbol##_armed(A a, B b, C c)                                                             \
-    {                                                                                                       \
-        if (FL_SHORT_WAY(OP, a))                                                                            \
-            return FL_REAL(symbol, type, A, B, C)(a, b, c);                                                 \
-        return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b), FL_ARG(c));                                  \
-    }                                                                                                       \
-    FL_EXPORT type symbol(A a, B b, C c)                                                                    \
-    {                                                                                                       \
-        return FL_AT_REST(OP) ? FL_REAL(symbol, type, A, B, C)(a, b, c) : symbol##_armed(a, b, c);             \
-    }                                                                                                       \
-    FL_HIDDEN_TWIN(symbol)
-#define W4(symbol, OP, type, A, B, C, D)                                                                    \
-    FL_EXPORT type symbol(A a, B b, C c, D d);                                                              \
-    FL_ARMED type symbol##_armed(A a, B b, C c, D d)                                                        \
-    {                                                                                                       \
-        if (FL_SHORT_WAY(OP, a))                                                                            \
-            return FL_REAL(symbol, type, A, B, C, D)(a, b, c, d);                                           \
-        return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d));                       \
-    }                                                                                                       \
-    FL_EXPORT type symbol(A a, B b, C c, D d)                                                               \
-    {                                                                                                       \
-        return FL_AT_REST(OP) ? FL_REAL(symbol, type, A, B, C, D)(a, b, c, d) : symbol##_armed(a, b, c, d);    \
-    }                                                                                                       \
-    FL_HIDDEN_TWIN(symbol)
-#define W5(symbol, OP, type, A, B, C, D, E)                                                                 \
-    FL_EXPORT type symbol(A a, B b, C c, D d, E e);                                                         \
-    FL_ARMED type symbol##_armed(A a, B b, C c, D d, E e)                                                   \
-    {                                                                                                       \
-        if (FL_SHORT_WAY(OP, a))                                                                            \
-            return FL_REAL(symbol, type, A, B, C, D, E)(a, b, c, d, e);                                     \
-        return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d), FL_ARG(e));            \
-    }                                                                                                       \
-    FL_EXPORT type symbol(A a, B b, C c, D d, E e)                                                          \
-    {                                                                                                       \
-        return FL_AT_REST(OP) ? FL_REAL(symbol, type, A, B, C, D, E)(a, b, c, d, e) : symbol##_armed(a, b, c, d, e);\
-    }                                                                                                       \
-    FL_HIDDEN_TWIN(symbol)
-#define W6(symbol, OP, type, A, B, C, D, E, F)                                                              \
-    FL_EXPORT type symbol(A a, B b, C c, D d, E e, F f);                                                    \
-    FL_ARMED type symbol##_armed(A a, B b, C c, D d, E e, F f)                                              \
-    {                                                                                                       \
-        if (FL_SHORT_WAY(OP, a))                                                                            \
-            return FL_REAL(symbol, type, A, B, C, D, E, F)(a, b, c, d, e, f);                               \
-        return (type)FL_CALL(symbol, OP, FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d), FL_ARG(e), FL_ARG(f)); \
-    }                                                                                                       \
-    FL_EXPORT type symbol(A a, B b, C c, D d, E e, F f)                                                     \
-    {                                                                                                       \
-        return FL_AT_REST(OP) ? FL_REAL(symbol, type, A, B, C, D, E, F)(a, b, c, d, e, f) : symbol##_armed(a, b, c, d, e, f);\
-    }                                                                                                       \
-    FL_HIDDEN_TWIN(symbol)
+
+#define W1(symbol, OP, type, A) \
+    WRAPPER(symbol, OP, type, (A), (A a), (a), FL_ARG(a))
+#define W2(symbol, OP, type, A, B) \
+    WRAPPER(symbol, OP, type, (A, B), (A a, B b), (a, b), FL_ARG(a), FL_ARG(b))
+#define W3(symbol, OP, type, A, B, C) \
+    WRAPPER(symbol, OP, type, (A, B, C), (A a, B b, C c), (a, b, c), FL_ARG(a), FL_ARG(b), FL_ARG(c))
+#define W4(symbol, OP, type, A, B, C, D) \
+    WRAPPER(symbol, OP, type, (A, B, C, D), (A a, B b, C c, D d), (a, b, c, d), FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d))
+#define W5(symbol, OP, type, A, B, C, D, E) \
+    WRAPPER(symbol, OP, type, (A, B, C, D, E), (A a, B b, C c, D d, E e), (a, b, c, d, e), FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d), FL_ARG(e))
+#define W6(symbol, OP, type, A, B, C, D, E, F) \
+    WRAPPER(symbol, OP, type, (A, B, C, D, E, F), (A a, B b, C c, D d, E e, F f), (a, b, c, d, e, f), FL_ARG(a), FL_ARG(b), FL_ARG(c), FL_ARG(d), FL_ARG(e), FL_ARG(f))
 
 #define FL_SYM(symbol, OP, type, n, ...) W##n(symbol, OP, type, __VA_ARGS__)
 #include "../ops.def"

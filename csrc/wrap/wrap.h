@@ -10,6 +10,11 @@
 /* The second half of a wrapper, when something is armed: apart, so that the idle one needs no stack. */
 #define FL_ARMED static __attribute__((noinline))
 #define FL_CALL(symbol, OP, ...) fl_call(FL_SYM_##symbol, FL_OP_##OP, (long[6]){__VA_ARGS__})
+/* Nothing but its descriptor is of interest, no table of the shim changes, and no rule is live for it: the journal wants it. */
+#define FL_ONLY_RECORDED(OP, first)                                                                                \
+    (fl_info_##OP.fd == 1 && !fl_info_##OP.source && (int)FL_FAMILY_OF_##OP != FL_FAM_CLOSE &&                     \
+     (int)FL_FAMILY_OF_##OP != FL_FAM_TRACK && fl_info_##OP.result != FL_RESULT_FD && FL_OP_##OP != FL_OP_LOCKF &&                            \
+     fl_only_recorded(FL_OP_##OP, (int)FL_ARG(first)))
 #define FL_REAL(symbol, type, ...) ((type(*)(__VA_ARGS__))fl_real[FL_SYM_##symbol])
 
 /* A copy is a read of its source too: it is at rest only when nothing is armed for reads either. */

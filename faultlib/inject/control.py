@@ -26,6 +26,7 @@ from faultlib.inject.rules import Rule
 FIRST_GENERATION = 2
 """Generation 0 means "unknown" in the shim's tables, and tracking counts as begun at a generation that is not 0."""
 FIRING_RECORDS = 4096
+CLOCK_SOURCE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 TEXT_BYTES = 1 << 20
 """Room for the source lines of firings, and for who called."""
 
@@ -33,7 +34,7 @@ TEXT_BYTES = 1 << 20
 class Recording(Frozen):
     """What the journal of a session takes down: every call of `operations`.
 
-    `capacity` is the size of the ring in records (88 bytes each), `text_bytes` the room for distinct stacks. With `wait` a
+    `capacity` is the size of the ring in records (96 bytes each), `text_bytes` the room for distinct stacks. With `wait` a
     program whose records are not read quickly enough waits for the reader, so that none is lost.
     """
 
@@ -71,6 +72,15 @@ class ProcessView:
     orphan: bool
     launch: int
     no_stacks: bool
+
+
+def _ticks_are_time() -> bool:
+    """Whether the kernel itself tells the time by the processor's counter: then it runs evenly, and alike everywhere."""
+    try:
+        with open(CLOCK_SOURCE, encoding="ascii") as source:
+            return source.read().strip() in ("tsc", "arch_sys_counter")
+    except OSError:
+        return False
 
 
 def _entries(bits: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -122,10 +132,12 @@ class ControlBlock:
                 lib.fl_layout(ctl, journal, firings, text_bytes)
                 ctl.uid = int.from_bytes(os.urandom(8), "little")
                 ctl.seed = seed
-                ctl.options = (lib.FL_OPT_STACKS if stacks else 0) | (lib.FL_OPT_TIMES if recording and recording.times else 0)
+                ctl.options = lib.FL_OPT_STACKS if stacks else 0
+                if recording and recording.times:
+                    ctl.options |= lib.FL_OPT_TIMES | (lib.FL_OPT_TICKS if _ticks_are_time() else 0)
                 if recording and recording.wait:
                     ctl.journal.limit = ctl.journal.capacity - ctl.journal.capacity // 8
-                ctl.t0_ns = time.monotonic_ns()
+                lib.fl_begin_time(ctl)
                 ctl.owner_pid = os.getpid()
                 ctl.owner_uid = os.getuid()
                 ctl.generation = FIRST_GENERATION
