@@ -13,14 +13,15 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, ExecError, LinkError
 
 SHIM = "faultlib.libfaultlib_preload"
-CONTROLLER_ONLY = {"control.c", "guard.c", "spill.c"}
+CONTROLLER_ONLY = {"control.c", "guard.c", "names.c", "spill.c"}
 # The shim has no use for Python's own flags: it is built by the bare compiler, for any target.
 # Every exec in a session loads it: fewer mappings and pages are worth more there than what relro would guard.
 SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter
     -fPIC -shared -fvisibility=hidden -ftls-model=initial-exec -fno-plt
     -fno-strict-aliasing -fno-builtin -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch -Icsrc
     -ffunction-sections -fdata-sections -Wl,--gc-sections
-    -Wl,-z,initfirst -Wl,-z,now -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,-z,noexecstack""".split()
+    -Wl,-z,initfirst -Wl,-z,now -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,-z,noexecstack
+    -Wl,-Bsymbolic-functions -nostartfiles""".split()
 
 NEEDS = "faultlib is built from C: a compiler, libc's headers and Python's are needed (Debian: gcc libc6-dev python3-dev)"
 NO_BUILD_PATHS = f"-ffile-prefix-map={Path.cwd()}=."

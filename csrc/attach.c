@@ -15,14 +15,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct fl_ctl no_session = {.gate = ~0ull}; /* open until fl_boot has run, then shut for good */
-struct fl_ctl *fl_ctl = &no_session;
-fl_fn fl_real[FL_SYMS];
+static const struct fl_ctl not_booted = {.gate = ~0ull};
+static struct fl_ctl no_session; /* its gate is shut */
+struct fl_ctl *fl_ctl = (struct fl_ctl *)&not_booted;
+fl_fn fl_real[FL_SYMS] FL_EARLY;
 const char *fl_single_threaded FL_EARLY = "";
-char fl_link_path[256];
+char fl_link_path[256] FL_EARLY;
+
+/* What the compiler's start files would give, which look for five symbols that nobody has. Who registers handlers for fork under
+ * it; we are never unloaded. */
+__attribute__((weak, visibility("hidden"))) void *__dso_handle FL_EARLY;
 
 /* After a fork: the parent's slot and the number that the prepare handler gave to the child. */
-static struct fl_proc *forked_from;
+static struct fl_proc *forked_from FL_EARLY;
 static __thread uint32_t fork_number;
 
 #define NEAR 64u
@@ -246,7 +251,9 @@ static void go_live(struct fl_proc *proc)
         proc->clock = fl_clock_domain(proc);
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
     } while (epoch != __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_ACQUIRE));
-    proc->started_ns = fl_now_ns() - fl_ctl->t0_ns;
+    struct timespec now; /* by system call: the page of the vDSO's data costs a new process more than that */
+    fl_sys3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&now, 0);
+    proc->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - fl_ctl->t0_ns;
     __atomic_add_fetch(&fl_ctl->attached, 1, __ATOMIC_RELAXED);
     __atomic_store_n(&proc->state, FL_PROC_LIVE, __ATOMIC_RELEASE);
 }
@@ -381,8 +388,8 @@ static void attach(const char *path)
     proc->entries = fl_patch_entries();
     proc->flags |= proc->entries ? FL_PROC_PATCHED : FL_PROC_PATCH_REFUSED;
     proc->flags |= fl_python_find() ? FL_PROC_PYTHON : 0;
-    fl_native_find();
-    name_image(proc);
+    if (!proc->exe[0]) /* else whoever exec'ed us has named it */
+        name_image(proc);
     go_live(proc);
 }
 
@@ -428,16 +435,14 @@ void fl_find_libc(const struct link_map *maps);
 
 void fl_boot(void)
 {
-    static int found FL_EARLY; /* rather than fl_real[0]: looking at that takes a page before it is written */
-    if (found)
+    if (fl_real[0])
         return;
     struct link_map *self = NULL;
     for (struct link_map *map = _r_debug.r_map; map; map = map->l_next)
         if (map->l_ld == _DYNAMIC)
             self = map;
     fl_find_libc(_r_debug.r_map);
-    found = 1;
-    no_session.gate = 0;
+    fl_ctl = &no_session;
     if (self)
         attach(self->l_name);
 }

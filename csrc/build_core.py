@@ -17,13 +17,13 @@ def declarations(header: str) -> str:
 
 FUNCTIONS = """
 struct fl_op_info {
-    const char *name;
     uint8_t family, result;
     uint8_t fd, dirfd, path, dirfd2, path2, buf, size, iov, iovcnt, offset, flags, source;
     uint8_t from;
     ...;
 };
 extern const struct fl_op_info fl_op_table[];
+const char *fl_op_name(int op);
 const char *fl_family_name(int family);
 const char *fl_symbol(int i, int *op);
 int fl_op_count(void);
@@ -78,7 +78,7 @@ ffi.set_source(
     "faultlib._core",
     '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n#include "cleanup.h"\n',
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
-             for name in ("ops.c", "decide.c", "control.c", "guard.c", "cleanup.c", "spill.c")],
+             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "cleanup.c", "spill.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
     depends=[str(p) for p in HERE.rglob("*.h")] + [str(p) for p in HERE.rglob("*.def")],

@@ -15,18 +15,19 @@ static int by_libc(clockid_t id, struct timespec *now)
     return ((int (*)(clockid_t, struct timespec *))fl_real[FL_SYM_clock_gettime])(id, now);
 }
 
-int (*fl_vdso_gettime)(clockid_t id, struct timespec *now) = by_libc;
-
-void fl_clock_setup(void)
+/* Looks for the vDSO's function at the first reading: most programs are over before they need it. */
+static int first_reading(clockid_t id, struct timespec *now)
 {
 #if defined(__x86_64__)
     void *found = fl_vdso_symbol("__vdso_clock_gettime");
 #else
     void *found = fl_vdso_symbol("__kernel_clock_gettime");
 #endif
-    if (found)
-        fl_vdso_gettime = (int (*)(clockid_t, struct timespec *))found;
+    fl_vdso_gettime = found ? (int (*)(clockid_t, struct timespec *))found : by_libc;
+    return fl_vdso_gettime(id, now);
 }
+
+int (*fl_vdso_gettime)(clockid_t id, struct timespec *now) = first_reading;
 
 int64_t fl_clock_real_ns(clockid_t id)
 {

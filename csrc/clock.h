@@ -98,7 +98,6 @@ struct fl_sight { int64_t value_ns, wait_ns; uint64_t seen, rate; };
 int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns);
 
 void fl_timed_setup(void);
-void fl_clock_setup(void);
 void fl_timers_after_fork(void);
 
 #pragma GCC visibility pop

@@ -1,5 +1,5 @@
-/* libc's own functions, looked up in its dynamic symbol table by the GNU hash: default versions only. Constructor only; no
- * lock, no malloc, unlike dlsym. */
+/* libc's own functions, looked up in its dynamic symbol table by the GNU hash: default versions only. From any context: no lock, no
+ * malloc, unlike dlsym. */
 #include "shim.h"
 #include <elf.h>
 #include <errno.h>
@@ -144,17 +144,27 @@ static const char *single_threaded(const struct link_map *program)
     return own ? own : "";
 }
 
+/* The function behind a symbol, asked for by its first call (arch/, fl_lazy). Somebody may have put another one there meanwhile. */
+__attribute__((used)) fl_fn fl_resolve(unsigned sym);
+fl_fn fl_resolve(unsigned sym)
+{
+    const char *name = names;
+    for (unsigned i = 0; i < sym; i++)
+        name += strlen(name) + 1;
+    void *found = fl_libc_symbol(name);
+    fl_fn function = found ? (fl_fn)fl_unpatched(found) : missing, lazy = fl_lazy_entry(sym);
+    __atomic_compare_exchange_n(&fl_real[sym], &lazy, function, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return function;
+}
+
 void fl_find_libc(const struct link_map *maps);
 void fl_find_libc(const struct link_map *maps)
 {
     for (const struct link_map *map = maps; map && n_libraries < 4; map = map->l_next)
         if (is_libc(map->l_name))
             n_libraries += read_image(map, &libraries[n_libraries]);
-    const char *name = names;
-    for (int i = 0; i < FL_SYMBOLS; i++, name += strlen(name) + 1) {
-        void *found = fl_libc_symbol(name);
-        fl_real[i] = found ? (fl_fn)found : missing;
-    }
+    for (unsigned i = 0; i < FL_SYMBOLS; i++)
+        fl_real[i] = fl_lazy_entry(i);
     fl_single_threaded = single_threaded(maps);
     fl_wrap_setup();
 }

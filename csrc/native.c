@@ -14,11 +14,11 @@
 #define KNOWN 256
 #define PATH_BYTES 239
 
-static uintptr_t code_begin FL_EARLY, code_end FL_EARLY, load_base FL_EARLY;
+static uintptr_t code_begin, code_end, load_base;
 static struct { uintptr_t address; uint32_t text; } known[KNOWN];
 
-/* Constructor: where the program's own code lies. */
-void fl_native_find(void)
+/* Where the program's own code lies. */
+static void find_code(void)
 {
     const ElfW(Phdr) *part = (const ElfW(Phdr) *)getauxval(AT_PHDR);
     load_base = _r_debug.r_map->l_addr;
@@ -88,6 +88,8 @@ static uint32_t name(uintptr_t address)
 /* The interned place of the program's nearest call, 0 if there is none in sight. `arguments` lie in the frame of the wrapper. */
 uint32_t fl_native_stack(const long *arguments)
 {
+    if (!code_end)
+        find_code();
     const uintptr_t *word = (const uintptr_t *)arguments;
     for (int i = 0; i < WORDS_LOOKED_AT; i++, word++) {
         if (i && !((uintptr_t)word % PAGE) && !is_readable((uintptr_t)word))

@@ -41,13 +41,15 @@ enum fl_result {
 
 /* Places of arguments count from 1; 0: the operation has no such argument. */
 struct fl_op_info {
-    const char *name;
     uint8_t family, result;
     uint8_t fd, dirfd, path, dirfd2, path2, buf, size, iov, iovcnt, offset, flags, source;
     uint8_t from; /* the operation on `source` */
 };
 
 extern const struct fl_op_info fl_op_table[];
+
+/* names.c: not in the shim */
+const char *fl_op_name(int op);
 const char *fl_family_name(int family);
 /* Symbol number `i` and its operation; null past the end. */
 const char *fl_symbol(int i, int *op);

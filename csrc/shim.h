@@ -151,8 +151,7 @@ uint32_t fl_python_stack(void);
 void fl_python_before_fork(void);
 void fl_python_after_fork(int in_child);
 
-/* native.c: fl_native_find is for the constructor */
-void fl_native_find(void);
+/* native.c */
 uint32_t fl_native_stack(const long *arguments);
 
 /* effects/: carry out one decision; the result as libc would give it */
@@ -177,8 +176,14 @@ _Noreturn void fl_last_exit(int status);
 void fl_spawn_begin(void);
 void fl_spawn_end(void);
 
-/* arch/: entry patch. Constructor only. Returns how many entries were patched, or minus those refused. */
+/* arch/: entry patch. Constructor only. Returns a bit for each function that was patched. */
 uint32_t fl_patch_entries(void);
+/* What does the work of a function of libc, if that is patched; else the function itself. */
+void *fl_unpatched(void *function);
+/* Code that finds the function of a symbol at its first call: so many bytes for each symbol. */
+extern char fl_lazy[];
+#define FL_LAZY_BYTES 16
+static inline fl_fn fl_lazy_entry(unsigned sym) { return (fl_fn)(fl_lazy + FL_LAZY_BYTES * sym); }
 void *fl_libc_symbol(const char *name);
 void *fl_libc_function(const char *name, uint64_t *bytes);
 void *fl_vdso_symbol(const char *name); /* null: the kernel gives none */

@@ -209,24 +209,23 @@ static void *move_beginning(const unsigned char *from, struct dead *dead)
     return out;
 }
 
+static struct { void *at, *again; } patched[ENTRIES] FL_EARLY;
+
 /* The symbols that lead to a patched function have to lead to what does its work. */
-static void redirect_symbols(unsigned char *const *at, void *const *again, uintptr_t low, uintptr_t high)
+void *fl_unpatched(void *function)
 {
-    for (int i = 0; i < FL_SYMS; i++)
-        for (unsigned k = 0; (uintptr_t)fl_real[i] - low < high - low && k < ENTRIES; k++)
-            if (again[k] && fl_real[i] == (fl_fn)at[k]) {
-                fl_real[i] = (fl_fn)again[k];
-                break;
-            }
+    for (unsigned i = 0; i < ENTRIES; i++)
+        if (patched[i].again && patched[i].at == function)
+            return patched[i].again;
+    return function;
 }
 
 uint32_t fl_patch_entries(void)
 {
     unsigned char *at[ENTRIES];
-    void *again[ENTRIES];
     uint64_t bytes = 0;
     struct dead dead = {NULL, 0};
-    uint32_t patched = 0;
+    uint32_t done = 0;
     fl_real[FL_SYM_fl_plain_write] = (fl_fn)plain_write;
     fl_real[FL_SYM_fl_plain_read] = (fl_fn)plain_read;
     fl_real[FL_SYM_fl_plain_close] = (fl_fn)plain_close;
@@ -250,13 +249,14 @@ uint32_t fl_patch_entries(void)
     if (fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
         return 0; /* SELinux, a hardened kernel: symbols only */
     for (unsigned i = 0; i < ENTRIES; i++) {
-        again[i] = at[i] && entries[i].number == NO_SYSCALL ? move_beginning(at[i], &dead) : entries[i].again;
-        if (!at[i] || (entries[i].number == NO_SYSCALL && !again[i]))
+        void *again = at[i] && entries[i].number == NO_SYSCALL ? move_beginning(at[i], &dead) : entries[i].again;
+        if (!at[i] || (entries[i].number == NO_SYSCALL && !again))
             continue;
+        patched[i].at = at[i];
+        patched[i].again = again;
         write_jump(at[i], entries[i].to);
-        patched |= 1u << i;
+        done |= 1u << i;
     }
-    redirect_symbols(at, again, low, high);
     fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
-    return patched;
+    return done;
 }

@@ -58,5 +58,4 @@ void fl_wrap_setup(void)
     fl_real[FL_SYM_fl_openat2] = fl_real_openat2;
     fl_real[FL_SYM_fl_nothing] = (fl_fn)nothing;
     fl_timed_setup();
-    fl_clock_setup();
 }

@@ -35,7 +35,7 @@ struct timer {
     int64_t met_ns;       /* what its clock said when it was last looked at */
     uint64_t epoch, seen;
 };
-static struct timer timers[TIMERS] = {{.kind = INTERVAL_TIMER, .clock = CLOCK_MONOTONIC}};
+static struct timer timers[TIMERS]; /* the first place is the interval timer's */
 static uint32_t armed_word; /* futex: grows when a timer is armed */
 static int32_t keeper_pid;
 static char keeper_stack[KEEPER_STACK] __attribute__((aligned(64)));
@@ -228,7 +228,12 @@ static void put_back(struct timer *t) { __atomic_store_n(&t->state, t->pid ? ARM
 
 static struct timer *find(enum kind kind, long id)
 {
-    for (int i = 0; i < TIMERS; i++)
+    if (kind == INTERVAL_TIMER) {
+        timers[0].clock = CLOCK_MONOTONIC;
+        __atomic_store_n(&timers[0].kind, INTERVAL_TIMER, __ATOMIC_RELEASE);
+        return &timers[0];
+    }
+    for (int i = 1; i < TIMERS; i++)
         if (__atomic_load_n(&timers[i].kind, __ATOMIC_ACQUIRE) == (uint32_t)kind && timers[i].id == id)
             return &timers[i];
     return NULL;
@@ -261,7 +266,7 @@ static void remember(enum kind kind, long id, clockid_t clock)
 {
     forget(kind, id);
     uint64_t signals = hold_signals();
-    for (int i = 0; i < TIMERS; i++) {
+    for (int i = 1; i < TIMERS; i++) {
         uint32_t resting = RESTING;
         struct timer *t = &timers[i];
         if (t->kind != NO_TIMER || !__atomic_compare_exchange_n(&t->state, &resting, IN_HAND, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))

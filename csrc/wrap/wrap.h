@@ -28,8 +28,9 @@
 /* A raw system call that has to do with time, while some clock is faked: true if it was carried out, with syscall()'s result. */
 __attribute__((visibility("hidden"))) int fl_timed_syscall(long number, const long *a, long *result);
 
-#define FL_OP(ID, NAME, FAMILY, RESULT, ...) \
-    __attribute__((unused)) static const struct fl_op_info fl_info_##ID = {.name = NAME, ##__VA_ARGS__};
+#define FL_OP(ID, name, FAMILY, RESULT, ...) \
+    __attribute__((unused)) static const struct fl_op_info fl_info_##ID = { \
+        .family = FL_FAM_##FAMILY, .result = FL_RESULT_##RESULT, ##__VA_ARGS__};
 #include "../ops.def"
 
 /* The raw call behind FL_SYM_fl_openat2. */

@@ -106,7 +106,7 @@ def _read_symbols() -> dict[int, list[str]]:
 def _read_operations() -> tuple[Operation, ...]:
     symbols, families, rows = _read_symbols(), _read_families(), []
     infos = [lib.fl_op_table[i] for i in range(lib.fl_op_count())]
-    names = [_text(info.name) for info in infos]
+    names = [_text(lib.fl_op_name(number)) for number in range(len(infos))]
     for number, info in enumerate(infos):
         owner = number
         if number not in symbols:  # a second operation behind the symbol of the first
