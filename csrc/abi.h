@@ -120,6 +120,9 @@ struct fl_set {
     uint64_t live;                   /* positions in use */
     uint64_t on_fds;                 /* those with an operation on a descriptor */
     uint64_t interest[FL_MAX_OPS];   /* operation -> positions of live rules */
+    uint64_t sized;                  /* those that want a size: from size_min on so many more */
+    uint64_t size_min[FL_LIVE_RULES];
+    uint64_t size_span[FL_LIVE_RULES];
     uint16_t slot[FL_LIVE_RULES];    /* position -> slot */
 };
 

@@ -49,9 +49,12 @@ static inline __attribute__((always_inline)) struct fl_event *fl_event_begin(str
 {
     if (ring->limit && fl_unlikely(fl_ring_is_full(ring)))
         fl_ring_wait(ring);
-    __atomic_load_n(&fl_event_at(ring, __atomic_load_n(&ring->head, __ATOMIC_RELAXED))->sequence, __ATOMIC_RELAXED);
+    uint64_t next = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
+    struct fl_event *event = fl_event_at(ring, next);
+    __atomic_load_n(&event->sequence, __ATOMIC_RELAXED);
     *number = __atomic_fetch_add(&ring->head, 1, __ATOMIC_ACQ_REL);
-    struct fl_event *event = fl_event_at(ring, *number);
+    if (fl_unlikely(*number != next))
+        event = fl_event_at(ring, *number);
     __atomic_store_n(&event->sequence, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE); /* a reader must not take what follows for the record that was here */
     return event;

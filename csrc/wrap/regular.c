@@ -21,6 +21,8 @@
     FL_EXPORT type symbol params;                                                                             \
     FL_ARMED type symbol##_seen params                                                                        \
     {                                                                                                         \
+        if (FL_OTHER_SIZE(OP, __VA_ARGS__))                                                                   \
+            return ((type(*) types)fl_real[FL_SYM_##symbol])values;                                           \
         if (FL_ONLY_RECORDED(OP, a)) {                                                                        \
             uint64_t begun = fl_journal_time();                                                               \
             type result = ((type(*) types)fl_real[FL_SYM_##symbol])values;                                    \

@@ -2,6 +2,7 @@
 #ifndef FL_WRAP_H
 #define FL_WRAP_H
 #include "../shim.h"
+#include "../short.h"
 
 #define FL_HIDDEN_TWIN(symbol) \
     extern __typeof__(symbol) fl_w_##symbol __attribute__((alias(#symbol), copy(symbol), visibility("hidden")));
@@ -10,6 +11,10 @@
 /* The second half of a wrapper, when something is armed: apart, so that the idle one needs no stack. */
 #define FL_ARMED static __attribute__((noinline))
 #define FL_CALL(symbol, OP, ...) fl_call(FL_SYM_##symbol, FL_OP_##OP, (long[6]){__VA_ARGS__})
+#define FL_OTHER_SIZE(OP, ...)                                                                                     \
+    (fl_info_##OP.fd == 1 && fl_info_##OP.size && !fl_info_##OP.source &&                                          \
+     fl_other_size(FL_OP_##OP, (int)(const long[6]){__VA_ARGS__}[0], (uint64_t)(const long[6]){__VA_ARGS__}[(fl_info_##OP.size - 1) % 6]))
+
 /* Nothing but its descriptor is of interest, no table of the shim changes, and no rule is live for it: the journal wants it. */
 #define FL_ONLY_RECORDED(OP, first)                                                                                \
     (fl_info_##OP.fd == 1 && !fl_info_##OP.source && (int)FL_FAMILY_OF_##OP != FL_FAM_CLOSE &&                     \

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from faultlib._core import ffi, lib
@@ -26,7 +27,7 @@ from faultlib.inject.rules import Rule
 FIRST_GENERATION = 2
 """Generation 0 means "unknown" in the shim's tables, and tracking counts as begun at a generation that is not 0."""
 FIRING_RECORDS = 4096
-CLOCK_SOURCE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 TEXT_BYTES = 1 << 20
 """Room for the source lines of firings, and for who called."""
 
@@ -77,8 +78,7 @@ class ProcessView:
 def _ticks_are_time() -> bool:
     """Whether the kernel itself tells the time by the processor's counter: then it runs evenly, and alike everywhere."""
     try:
-        with open(CLOCK_SOURCE, encoding="ascii") as source:
-            return source.read().strip() in ("tsc", "arch_sys_counter")
+        return CLOCK_SOURCE.read_text().strip() in ("tsc", "arch_sys_counter")
     except OSError:
         return False
 
@@ -246,6 +246,7 @@ class ControlBlock:
             following.slot[position] = slot
             following.live |= 1 << position
             following.count += 1
+            self._note_size(following, position, slot)
             for op in self._operations(rule):
                 following.interest[op] |= 1 << position
                 following.on_fds |= OPERATIONS[op].has_fd << position
@@ -255,6 +256,13 @@ class ControlBlock:
             ctl.track_since = ctl.generation + 1
         self._clocks.follow(self._rules)
         lib.fl_publish(ctl)
+
+    def _note_size(self, following: Any, position: int, slot: int) -> None:
+        """Has the size that a rule wants found without looking at the rule."""
+        rule = self.area("struct fl_rule", "rules_off")[slot]
+        if rule.has & lib.FL_HAS_SIZE:
+            following.sized |= 1 << position
+            following.size_min[position], following.size_span[position] = rule.size_min, rule.size_max - rule.size_min
 
     @staticmethod
     def _operations(rule: Rule) -> Iterator[int]:

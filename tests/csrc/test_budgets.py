@@ -24,8 +24,10 @@ WRITE = {
     "miss": 55,
     "count": 100,
     "sixteen": 55,
-    "sixteen-sizes": 950,
-    "sixteen-counting": 1100,
+    "sixteen-sizes": 340,
+    "sixteen-counting": 1150,
+    "record": 150,
+    "record-times": 165,
 }
 """Instructions that one write costs above a bare one, by the state of its session (faultlib.bench.subjects)."""
 
