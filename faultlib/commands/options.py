@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from faultlib.errors import UsageError
 from faultlib.inject.rules import Rule
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,7 +82,10 @@ def read_rules(texts: Sequence[str], files: Sequence[str], *, alone: bool = True
         from faultlib.inject import rulefile
 
         for file in files:
-            found += rulefile.read_rules(Path(file))
+            of_file = rulefile.read_rules(Path(file))
+            if not of_file:
+                raise UsageError(f"{file}: there is no rule in it")
+            found += of_file
     if alone:
         check_rules(found)
     return found

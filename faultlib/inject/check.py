@@ -6,6 +6,7 @@ plain `write` of `write`) is not among them, as that is what its author thinks o
 
 from __future__ import annotations
 
+import os
 import posixpath
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +26,12 @@ from faultlib.inject.values import Bad
 MAX_GLOBS: int = lib.FL_GLOBS
 MAX_LIVE: int = lib.FL_LIVE_RULES
 MIN_RATE, MAX_RATE = Decimal("0.000001"), Decimal(1_000_000)
+_SHORT = 255
+"""No pattern of so many bytes can be too long for a name."""
 
 _FILES = ("file",)
 _WITH_PATHS = ("file", "dir")
+_NO_DIRS = ("file", "pipe", "socket", "tty", "other")
 # The kinds of descriptor that the kernel takes for these; the others always fail there, whatever we do.
 _KINDS: dict[str, tuple[str, ...]] = {
     "lock": _WITH_PATHS,
@@ -35,6 +39,8 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "truncate": _FILES,
     "allocate": _FILES,
     "readdir": ("dir",),
+    "read": _NO_DIRS,
+    "write": _NO_DIRS,
     "seek": (*_WITH_PATHS, "other"),
     "mmap": ("file", "other"),
 }
@@ -68,6 +74,10 @@ def path_glob(text: str) -> str:
             folded = posixpath.normpath("/" + "/".join(parts[start:])).lstrip("/")
             nearest = "/".join([*parts[:start], folded])
             raise Bad(f"names are compared without {parts[i] or 'empty parts'}", at, nearest)
+    if "[" in text or len(os.fsencode(text)) > _SHORT:
+        from faultlib.inject import globs
+
+        globs.check_path(text)
     return text
 
 
@@ -270,6 +280,11 @@ def _check_clock(rule: Rule, change: effects.ClockChange) -> None:
         raise _refusal(rule, change.verb, f"{change.verb} changes the clock as a whole: only `clock` has it", "clock")
     if change.verb == "jump" and change.ns == 0:
         raise _refusal(rule, "jump=", "a jump by 0 does nothing")
+    if rule.proc is None:  # with proc= it takes some processes out of what others change
+        if change.verb == "offset" and change.ns == 0:
+            raise _refusal(rule, "offset=", "an offset by 0 does nothing")
+        if change.verb == "rate" and change.rate == 1:
+            raise _refusal(rule, "rate=", "at rate 1 a clock goes as it does")
     if change.verb == "jump" and rule.for_ns is not None:
         raise _refusal(rule, "for", "a jump is a moment; an offset lasts", "offset")
     counted = ("when", "scope", "p", "times", "after", "thread")

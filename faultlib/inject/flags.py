@@ -68,12 +68,12 @@ def is_field(op: Operation, name: str) -> bool:
 
 
 def number(text: str) -> int | None:
-    """Returns flags given as a number (decimal, 0x or 0o), or None if it is none. 0 to 2^64 - 1."""
+    """Returns flags given as a number (decimal, 0x or 0o), or None if it is none. 0 to 2^32 - 1: an argument has no more."""
     try:
         value = int(text, 0)
     except ValueError:
         return None
-    return value if 0 <= value < 1 << 64 else None
+    return value if 0 <= value < 1 << 32 else None
 
 
 def mask_and_value(op: Operation, flags: tuple[str, ...]) -> tuple[int, int] | None:

@@ -7,11 +7,14 @@ docs/rules.md has the whole grammar. Each key is one row of `_KEYS`: which field
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from faultlib.errors import RuleError
 from faultlib.inject import check, effects, errnos, lexer, ops, rules, values
+from faultlib.inject import flags as flag_words
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.lexer import Word
 from faultlib.inject.rules import Globs, Proc, Rule
@@ -40,7 +43,8 @@ def _list(word: Word, choices: Sequence[str], what: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _globs(word: Word) -> Globs:
+def read_globs(word: Word) -> Globs:
+    """Reads the value of `path=`. Raises Bad."""
     negate = word.text.startswith("!")
     patterns = []
     for piece in word[1 if negate else 0 :].split(",") if negate else word.split(","):
@@ -52,10 +56,19 @@ def _globs(word: Word) -> Globs:
     if sum(1 if check.is_rooted(pattern) else 2 for pattern in patterns) > check.MAX_GLOBS:
         most = f"at most {check.MAX_GLOBS} globs, where one below the working directory counts twice"
         raise Bad(most, 0)
+    _leave_something(negate, *patterns)
     return Globs(tuple(patterns), negate)
 
 
+def _leave_something(negate: bool, *patterns: str) -> None:
+    everything = next((pattern for pattern in patterns if not pattern.strip("*")), None)
+    if negate and everything:
+        raise Bad(f"!{everything} leaves nothing: no call matches")
+
+
 def _proc(word: Word) -> Proc:
+    from faultlib.inject import globs
+
     negate = word.text.startswith("!")
     word = word[1 if negate else 0 : len(word.text)]
     colon = word.find(":")
@@ -63,12 +76,24 @@ def _proc(word: Word) -> Proc:
     pattern = word.text[colon + 1 :]
     if not pattern:
         raise Bad(f"a glob is missing: proc=GLOB, or one of {', '.join(f'{by}:GLOB' for by in rules.PROC_BY)}")
+    _leave_something(negate, pattern)
+    at = negate + colon + 1
+    try:
+        if by == "lineage":
+            globs.check_lineage(pattern)
+        else:
+            globs.check_length(pattern, *globs.PROCESS_NAMES[by])
+    except Bad as bad:
+        raise Bad(bad.reason, at + bad.at, bad.nearest) from None
     return Proc(pattern, by, negate)
 
 
 def _thread(word: Word) -> str:
+    from faultlib.inject import globs
+
     if word.text.startswith("!"):
         raise Bad("thread= cannot be negated")
+    globs.check_thread(word.text)
     return word.text
 
 
@@ -97,6 +122,8 @@ def _flags(word: Word) -> tuple[str, ...]:
             raise Bad("a flag is missing", at)
         if flag in flags[:number]:
             raise Bad(f"{flag} is there twice", at)
+        if flag.removeprefix("!")[0].isdigit() and flag_words.number(flag.removeprefix("!")) is None:
+            raise Bad("flags as a number are from 0 to 0xffffffff: an argument has 32 bits", at)
         at += len(flag) + 1
     return flags
 
@@ -202,9 +229,9 @@ _KEYS: dict[str, _Key] = {
     "space": _Key(_EFFECT, _bytes(effects.Space, "the space")),
     "delay": _Key(_DELAY, lambda word: _delay(word, False)),
     "delay_after": _Key(_DELAY, lambda word: _delay(word, True)),
-    "path": _Key("path", _globs),
-    "from": _Key("from_", _globs),
-    "to": _Key("to", _globs),
+    "path": _Key("path", read_globs),
+    "from": _Key("from_", read_globs),
+    "to": _Key("to", read_globs),
     "fd": _Key("fd", _text(values.integer, 0, (1 << 31) - 1, "a descriptor")),
     "fdkind": _Key("fdkind", _fdkind),
     "flags": _Key("flags", _flags),
@@ -246,10 +273,17 @@ _MEANT = {
 
 
 def parse_rule(text: str) -> Rule:
-    """Returns the rule that `text` spells. Raises RuleError, with the column, for whatever is not a rule."""
+    """Returns the rule that `text` spells. Raises RuleError, with the column, for whatever is not a rule.
+
+    Raises TypeError for what is not text.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a rule is text, not {text!r}")
     if not text.strip():
         raise RuleError(text, 0, "an empty rule", "write:error=ENOSPC")
+    _check_characters(text)
     pieces = _fields(lexer.read(text))
+    _check_proc(text, pieces)
     names = _names(text, pieces[0])
     keys = _CLOCK_KEYS if "clock" in names else _KEYS
     found: dict[str, Any] = {}
@@ -286,6 +320,27 @@ def _fields(word: Word) -> list[Word]:
             return found
         found.append(word[start:stop])
         start = stop + 1
+
+
+def _check_characters(text: str) -> None:
+    """Refuses what no name of a file or process has: NUL, and what is no text."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise RuleError(text, error.start, "this is no character: it has no bytes") from None
+    if "\0" in text:
+        raise RuleError(text, text.index("\0"), "no name has a NUL character in it")
+
+
+def _check_proc(text: str, pieces: list[Word]) -> None:
+    """Refuses `proc=pid:3`, whose rest would be taken for a key."""
+    for piece, rest in itertools.pairwise(pieces):
+        prefix = piece.text.removeprefix("proc=").removeprefix("!")
+        if piece.text.startswith("proc=") and rest.text not in _CLOCK_KEYS and rest.text and rest.find("=") < 0:
+            by = ", ".join(f"{by}:" for by in rules.PROC_BY)
+            near = values.nearest(prefix, rules.PROC_BY)
+            reason = f"a process is named by {by} or a glob alone, not by {prefix}:"
+            raise RuleError(text, piece.column(5), reason, near and f"{near}:{rest.text}")
 
 
 def _is_proc_prefix(piece: Word) -> bool:

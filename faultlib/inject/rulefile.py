@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node, ScalarNode
 
 OPERATIONS = "operations"
+MOST_BYTES = 256 << 10
 Field = tuple[str, int]
 """A piece of a rule's text and the line of the file that it comes from."""
 
@@ -30,7 +31,11 @@ Field = tuple[str, int]
 def read_rules(path: Path) -> list[Rule]:
     """Returns the rules of a file, checked together. Raises UsageError for the file, RuleError for a rule in it."""
     try:
-        text = path.read_text()
+        with path.open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise UsageError(f"{path}: a rule file has at most {MOST_BYTES >> 10} KiB")
+        text = data.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not text"
         raise UsageError(f"{path}: {reason}") from None
@@ -42,13 +47,18 @@ def parse_rules(text: str, origin: str = "rules.yaml") -> list[Rule]:
     import yaml
 
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        yaml.safe_load(text)  # aliases and tags that safe_load refuses
+        root = yaml.compose(text, Loader=yaml.SafeLoader)  # nodes only: nothing is constructed, nor any alias unfolded
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"{origin}:{line}: {error.problem or error.context}") from None
+        hint = ": YAML wants blanks there" if "'\\t'" in (error.problem or "") else ""
+        raise UsageError(f"{origin}:{line}: {error.problem or error.context}{hint}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UsageError(f"{origin}:{line}: {error.reason}: {chr(error.character)!r}") from None
     except yaml.YAMLError as error:
         raise UsageError(f"{origin}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{origin}: is nested too deeply for a list of rules") from None
     if root is None:
         return []
     if not isinstance(root, yaml.SequenceNode):
@@ -85,6 +95,7 @@ def _fields(node: Node, origin: str) -> list[Field]:
     """The fields of one rule's text, each with its line. A rule given as text is a single one."""
     import yaml
 
+    _check_tag(node, origin)
     line = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str":
         return [(str(node.value).strip(), line)]
@@ -108,17 +119,31 @@ def _mapping(node: MappingNode, origin: str) -> dict[str, tuple[Any, int]]:
     found: dict[str, tuple[Any, int]] = {}
     for key_node, value_node in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
+        for one in (key_node, value_node):
+            _check_tag(one, origin)
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise UsageError(f"{_place(origin, key_node)}: a key is a plain word")
         if key in found:
             raise UsageError(f"{_place(origin, key_node)}: {key} is there twice")
         if isinstance(value_node, yaml.SequenceNode):
             if not all(isinstance(item, yaml.ScalarNode) for item in value_node.value) or not value_node.value:
                 raise UsageError(f"{_place(origin, value_node)}: {key} is a list of plain values")
+            for item in value_node.value:
+                _check_tag(item, origin)
             found[key] = [str(item.value) for item in value_node.value], line
         elif isinstance(value_node, yaml.ScalarNode):
             found[key] = _scalar(value_node), line
         else:
             raise UsageError(f"{_place(origin, value_node)}: {key} is a plain value or a list of them")
     return found
+
+
+def _check_tag(node: Node, origin: str) -> None:
+    """Refuses tags such as !!python/object: a rule file is plain data."""
+    import yaml
+
+    if node.tag not in yaml.SafeLoader.yaml_constructors:
+        raise UsageError(f"{_place(origin, node)}: could not determine a constructor for the tag {node.tag!r}")
 
 
 def _scalar(node: ScalarNode) -> str | bool:

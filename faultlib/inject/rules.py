@@ -6,6 +6,7 @@ from typed values, so that there is one parser and one set of refusals. All of t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -47,7 +48,7 @@ class Proc(Frozen):
         return prefix + quote(self.pattern)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Rule:
     """One rule. Times in nanoseconds; None is absent. `source` is its text as given, `columns` where its keys are."""
 
@@ -87,6 +88,9 @@ class Rule:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        return f"rule({self.text!r})"
 
     def _fields(self) -> Iterator[str]:
         yield ",".join(self.names)
@@ -129,7 +133,7 @@ def default_scope(rule: Rule) -> str:
 
 # The typed constructors.
 
-Value = str | int | float | Decimal | timedelta | bool | Sequence[str] | None
+Value = str | os.PathLike[str] | int | float | Decimal | timedelta | bool | Sequence[str | os.PathLike[str]] | None
 _LITERAL = ("path", "from", "to", "thread")  # globs: whatever they hold is the pattern's
 
 
@@ -139,6 +143,8 @@ def _value_text(key: str, value: Value) -> str:
         return f"{'-' if micro < 0 else ''}{abs(micro)}us"
     if isinstance(value, float):
         return values.format_decimal(Decimal(repr(value)))
+    if isinstance(value, os.PathLike):
+        value = value.__fspath__()
     if isinstance(value, str | int | Decimal):
         text = str(value)
         if key in _LITERAL:
@@ -147,20 +153,28 @@ def _value_text(key: str, value: Value) -> str:
             by, colon, pattern = text.partition(":")
             return f"{by}:{quote(pattern)}" if colon and by.removeprefix("!") in PROC_BY else quote(text)
         return quote(text) if any(c in ":'\"" for c in text) else text
-    mark = "|" if key == "flags" else ","
-    return mark.join(_value_text(key, item) for item in value or ())
+    if not isinstance(value, list | tuple) or any(isinstance(item, list | tuple) for item in value):
+        kinds = "text, a path, a number, a timedelta, or a list of them"
+        raise TypeError(f"{key}={value!r}: what a rule's key is given is {kinds}, not {type(value).__name__}")
+    return ("|" if key == "flags" else ",").join(_value_text(key, item) for item in value)
 
 
 def spell(operations: str | Sequence[str], **keys: Value) -> str:
     """Writes a rule from typed values: `spell("write", error="EIO", path="a:b")`.
 
     `from_`, `for_` and `return_` stand for the keys that Python reserves; None leaves a key out, True gives a bare one.
-    Durations are text or timedelta, lists are comma lists, and the text of a glob needs no quoting. The text is not yet
-    checked.
+    Durations are text or timedelta, lists are comma lists, and the text of a glob needs no quoting; a Path is a glob as well.
+    The text is not yet checked. Raises TypeError for values of other types.
     """
-    names = operations if isinstance(operations, str) else ",".join(operations)
+    names = operations if isinstance(operations, str) else ",".join(map(_name, operations))
     given = {key.removesuffix("_"): value for key, value in keys.items() if value is not None and value is not False}
     return ":".join([names, *(spell_field(key, value) for key, value in given.items())])
+
+
+def _name(operation: object) -> str:
+    if not isinstance(operation, str):
+        raise TypeError(f"the name of an operation is text, not {operation!r}")
+    return operation
 
 
 def spell_field(key: str, value: Value) -> str:

@@ -235,9 +235,11 @@ def format_window(value: Window) -> str:
 
 
 def decimal(text: str, what: str) -> Decimal:
-    """Reads a plain decimal number, without sign or exponent, of at most 28 digits."""
-    if not text.isascii() or not text.replace(".", "", 1).isdigit() or len(text) > 29:
+    """Reads a plain decimal number, without sign or exponent, of at most 28 digits behind its leading zeros."""
+    if not text.isascii() or not text.replace(".", "", 1).isdigit():
         raise Bad(f"{what} is a decimal number, not {text or 'nothing'}")
+    if len(text.replace(".", "").lstrip("0")) > 28:
+        raise Bad(f"{what} has at most 28 digits")
     return Decimal(text)
 
 
@@ -253,7 +255,8 @@ def probability(text: str) -> Decimal:
     if text.endswith("%"):
         value /= 100
     if value > 1:
-        raise Bad("a probability is at most 1", 0, format_decimal(value / 100) if value <= 100 else "1")
+        per_cent = "100%" if text.endswith("%") else f"{format_decimal(value)}%" if 2 <= value <= 100 else "1"
+        raise Bad("a probability is at most 1", 0, per_cent)
     if int(value * (1 << 32)) == 0:
         raise Bad("at this probability the rule never acts")
     return value.normalize()

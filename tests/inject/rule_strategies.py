@@ -97,7 +97,7 @@ def rule_texts(draw: st.DrawFn) -> str:
     op = next(iter(ops.exactly(name) or ops.named(name)))
     fields = [name, draw(effect_texts(name))]
     optional: dict[str, st.SearchStrategy[str]] = {
-        "proc": procs(), "thread": GLOB_TEXT.filter(lambda t: t[0] != "!").map(lexer.quote), "when": windows(),
+        "proc": procs(), "thread": st.sampled_from(["1", "1.2", "*", "1.*", "*.[1-3]", "'1'?2"]), "when": windows(),
         "p": probabilities(), "times": st.integers(1, values.U64).map(str), "at": durations(), "for": durations(1),
         "after": st.sampled_from(["a", "b.c"]), "name": st.sampled_from(["x", "y-1"]),
     }  # fmt: skip

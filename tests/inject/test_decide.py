@@ -132,7 +132,7 @@ def stream_rules(draw: st.DrawFn) -> list[Rule]:
         fields += some
         if some:
             fields.append("scope=" + draw(st.sampled_from(["process", "session", "thread", "path"])))
-        more = ["p=0.5", "p=0.9", "at=3ns", "for=20ns", "thread=1.0", "thread=*1"]
+        more = ["p=0.5", "p=0.9", "at=3ns", "for=20ns", "thread=1.[01]", "thread=*1"]
         more += (
             ["flags=O_WRONLY|O_CREAT"] if is_open else ["size=100..300", "size=..200", "offset=0..50", "offset=-9..7"]
         )

@@ -36,6 +36,9 @@ REFUSED: list[tuple[list[str], str]] = [
     (["run", *LIVE, "--rules", ".", *TOUCH], "is a directory"),
     (["run", *LIVE, "--rules", "bad.yaml", *TOUCH], "bad.yaml:2"),
     (["run", *LIVE, "--rules", "binary.yaml", *TOUCH], "binary.yaml"),
+    (["run", *LIVE, "--rules", "deep.yaml", *TOUCH], "deep.yaml: is nested too deeply"),
+    (["run", *LIVE, "--rules", "empty.yaml", *TOUCH], "empty.yaml: there is no rule in it"),
+    (["explain", "--rules", "empty.yaml"], "no rule to explain"),
     (["run", *LIVE, "--json", ".", *TOUCH], "is a directory"),
     (["run", *LIVE, "--json", "missing/r.json", *TOUCH], "there is no directory missing"),
     (["run", *LIVE, "--json", "/proc/r.json", *TOUCH], "cannot be written"),
@@ -66,6 +69,8 @@ REFUSED: list[tuple[list[str], str]] = [
 def test_refused_before_anything_runs(faultlib: Run, tmp_path: Path, arguments: list[str], reason: str) -> None:
     (tmp_path / "bad.yaml").write_text("- write:error=EIO\n- write:eror=EIO\n")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\x00\xfe")
+    (tmp_path / "deep.yaml").write_text("[" * 3000)
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
     done = faultlib(*arguments)
     assert done.returncode == 2, done.stderr
     assert reason in done.stderr

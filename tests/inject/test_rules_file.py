@@ -83,6 +83,18 @@ def test_a_wrong_rule_is_named_with_its_line(text: str, place: str, reason: str)
         ("- a: [", "f:1: "),
         ("- !!python/object:os.system x", "f:1: could not determine a constructor"),
         ("- 'write", "f:1: "),
+        ("[" * 3000, "f: is nested too deeply for a list of rules"),
+        ("{a: " * 3000, "f: is nested too deeply for a list of rules"),
+        ("- " * 3000, "f: is nested too deeply for a list of rules"),
+        ("- write:error=EIO\n-\twrite:hang\n", "f:2: found character '\\t' that cannot start any token: YAML wants blanks there"),
+        ("- write:error=EIO\n- \0", "f:2: special characters are not allowed: '\\x00'"),
+        ("- write:error=EIO\n---\n- write:hang\n", "f:2: but found another document"),
+        ("&a [*a]", "f:1: a rule is a text or a mapping"),
+        ("- operations: &b [*b]", "f:1: operations is a list of plain values"),
+        ("- &a {<<: *a}", "f:1: could not determine a constructor"),
+        ("- {[a]: b}", "f:1: a key is a plain word"),
+        ("- {operations: write, error: !x EIO}", "f:1: could not determine a constructor"),
+        ("- {operations: [!x write], error: EIO}", "f:1: could not determine a constructor"),
     ],
 )
 def test_what_is_no_rule_file_is_refused_with_its_line(text: str, message: str) -> None:
@@ -90,6 +102,19 @@ def test_what_is_no_rule_file_is_refused_with_its_line(text: str, message: str) 
         parse_rules(text, "f")
     assert str(caught.value).startswith(message)
     assert not isinstance(caught.value, RuleError)
+
+
+def test_an_alias_bomb_is_not_unfolded() -> None:
+    """A billion times the first rule, if each merge were carried out."""
+    merges = "".join(f"- &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
+    with pytest.raises(UsageError, match="f:1: a rule needs the key operations"):
+        parse_rules("- &a0 {k: v}\n" + merges, "f")
+    assert [rule.text for rule in parse_rules("- &a write:error=EIO\n- *a\n")] == ["write:error=EIO"] * 2
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(UsageError, match="/dev/zero: a rule file has at most 256 KiB"):
+        read_rules(Path("/dev/zero"))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

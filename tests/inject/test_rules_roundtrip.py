@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -165,8 +167,48 @@ def test_typed_constructors_give_the_parsed_rule() -> None:
     assert rules.clock("rate", 1.01, clock="monotonic") == parse_rule("clock:rate=1.01:clock=monotonic")
     late = rules.delay(["read", "write"], timedelta(seconds=0.2), "50ms", after=True, p=0.5, proc="!label:a:b")
     assert late == parse_rule("read,write:delay_after=200ms+-50ms:p=0.5:proc=!label:'a:b'")
+    assert rules.error("write", "EIO", path=Path("/a b"), to=None) == parse_rule("write:error=EIO:path=/a b")
+    assert rules.error("write", "EIO", path=[Path("/a,b"), "c"]) == parse_rule("write:error=EIO:path='/a,b',c")
     with pytest.raises(RuleError):
         rules.kill("write", "now")
+
+
+@pytest.mark.parametrize("value", [b"a", object(), {"a": 1}, {"a"}, [b"a"], [["a"]], (1, None), 1j])
+def test_a_value_of_another_type_is_no_value(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"path=.* or a list of them, not"):
+        rules.error("write", "EIO", path=value)
+
+
+@pytest.mark.parametrize("operations", [b"write", [b"write"], ["write", None], [5]])
+def test_names_are_text(operations: Any) -> None:
+    with pytest.raises(TypeError, match="the name of an operation is text"):
+        rules.error(operations, "EIO")
+
+
+@pytest.mark.parametrize("text", [None, 5, b"write:error=EIO", ["write:error=EIO"]])
+def test_a_rule_is_text(text: Any) -> None:
+    with pytest.raises(TypeError, match="a rule is text, not"):
+        parse_rule(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clock:offset=0s:proc=label:w", "clock:rate=1:proc=label:w", "write:error=EIO:path=[^]]", "write:error=EIO:path=[]x]",
+        "write:error=EIO:path=[z-a", "write:error=EIO:path=[z-ab]", "write:error=EIO:path=/" + "x" * 255,
+        "write:error=EIO:path=/" + "x" * 200 + "*" + "x" * 200, "write:error=EIO:proc=lineage:1.2*",
+        "write:error=EIO:proc=lineage:~*", "write:error=EIO:proc=lineage:*\\?[0-9]", "write:error=EIO:thread=*.3",
+        "write:error=EIO:thread=1.[2-4]", "write:error=EIO:thread=?.1", "write:error=EIO:proc=comm:*abcdefghijklmno",
+        "open:error=EIO:flags=0xffffffff", "write:error=EIO:p=0.001234567890123456789012345678",
+        "write:error=EIO:fdkind=dir,file", "write:error=EIO:proc=!w*", "write:error=EIO:size=1KB..2MiB",
+    ],
+)  # fmt: skip
+def test_what_may_match_is_not_refused(text: str) -> None:
+    assert parse_rule(parse_rule(text).text) == parse_rule(text)
+
+
+def test_a_rule_shows_its_text() -> None:
+    assert repr(parse_rule("write:error=EIO:path=x")) == "rule('write:error=EIO:path=x')"
 
 
 def test_the_values_of_a_rule() -> None:
