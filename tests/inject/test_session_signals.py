@@ -108,7 +108,7 @@ class Screen:
 @pytest.fixture
 def screen(tmp_path: Path) -> Iterator[Screen]:
     made = Screen(tmp_path)
-    made.type(f"PS1='shell> '; cd {tmp_path}; faultlib() {{ {sys.executable} -m faultlib \"$@\"; }}; clear", "Enter")
+    made.type(f"PS1='shell> '; cd {tmp_path}; faultlib() {{ '{sys.executable}' -m faultlib \"$@\"; }}; clear", "Enter")
     made.wait("shell>")
     yield made
     made.close()
@@ -121,7 +121,7 @@ def test_what_is_typed_here_is_no_part_of_the_users_history(screen: Screen, tmp_
 
 def test_control_c_reaches_the_target_once(screen: Screen, tmp_path: Path) -> None:
     (tmp_path / "t.py").write_text(COUNTING)
-    screen.type(f"faultlib run -q -- {sys.executable} t.py; echo status $?", "Enter")
+    screen.type(f"faultlib run -q -- '{sys.executable}' t.py; echo status $?", "Enter")
     screen.wait("ready")
     screen.type("C-c")
     screen.wait("status 9")
@@ -150,7 +150,7 @@ def test_a_target_that_stops_itself_stops_us(screen: Screen) -> None:
 
 
 def test_the_terminal_is_the_targets(screen: Screen) -> None:
-    screen.type(f"faultlib run -q -- {sys.executable} -i; echo status $?", "Enter")
+    screen.type(f"faultlib run -q -- '{sys.executable}' -i; echo status $?", "Enter")
     screen.wait(">>>")
     screen.type("import os; os.isatty(0), os.isatty(1), 6 * 7", "Enter")
     screen.wait("(True, True, 42)")

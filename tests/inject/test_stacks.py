@@ -266,7 +266,7 @@ def test_a_fault_that_kills_names_its_line(tmp_path: Path) -> None:
 def test_a_python_that_cannot_be_asked_is_named_once(faultlib: Run, tmp_path: Path) -> None:
     """Here: every real-time signal is ignored from the start, so that none can be borrowed for a moment."""
     (tmp_path / "program.py").write_text("open('a', 'w')\nopen('b', 'w')\n")
-    script = f"trap '' $(seq {signal.SIGRTMIN} {signal.SIGRTMAX}); exec {sys.executable} program.py"
+    script = f"trap '' $(seq {signal.SIGRTMIN} {signal.SIGRTMAX}); exec '{sys.executable}' program.py"
     done = faultlib("trace", "-o", "trace", "--", "bash", "-c", script)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("no source lines: the Python of process 1 ") == 1

@@ -299,6 +299,6 @@ def test_a_killed_tracer_leaves_the_target_running(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_goes_away_does_not_disturb_the_target(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m faultlib trace -o - -- bash -c 'for i in {{1..3000}}; do echo x > out; done; : > ended' | head -1"
+    command = f"'{sys.executable}' -m faultlib trace -o - -- bash -c 'for i in {{1..3000}}; do echo x > out; done; : > ended' | head -1"
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=120, capture_output=True)
     assert (tmp_path / "ended").exists()
