@@ -1,36 +1,60 @@
-"""The chart: what each tool adds to a write, an open, a clock reading and an exec. matplotlib if it is there, else text."""
+"""The chart: what each tool adds to a call, a fork, an exec and a start. matplotlib if it is there, else text."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from pathlib import Path
+from typing import Any
 
 from faultlib.bench.report import Report, Row
 
 WIDTH = 48
-_PANELS = (("write", True), ("open", False), ("clock", False), ("exec", False))
+PEERS = ("libfiu", "libfaketime", "strace")
+OWN_COLOUR, PEER_COLOUR, BUDGET_COLOUR = "#2a6f97", "#b0b0b0", "#c1121f"
+_STUBBED = ("write", "fsync")
+_PANELS = (*((name, True) for name in _STUBBED), *((name, False) for name in ("open", "clock", "fork", "exec", "start")))
+_UNITS = (("ms", 1e6), ("us", 1e3), ("ns", 1.0))
 
 
-def _bars(report: Report, operation: str, stubbed: bool) -> list[Row]:
-    return [r for r in report.rows if (r.operation, r.stubbed) == (operation, stubbed) and r.subject != "bare"]
+class Panel:
+    """One operation: who adds how much to it, in a unit that suits."""
+
+    def __init__(self, operation: str, stubbed: bool, rows: list[Row]) -> None:
+        self.rows = rows
+        self.most_ns = max(1.0, *(row.over_ns for row in rows), 1.0)
+        usual_ns = max(1.0, statistics.median(row.over_ns for row in rows))
+        self.unit, self.unit_ns = next((u, n) for u, n in _UNITS if usual_ns >= n)
+        self.title = f"{self.unit} added to {operation}" + (" in user space" if stubbed else "")
+
+    @property
+    def least_ns(self) -> float:
+        """Where the axis begins: a fifth of the least that was added, and no less than 0.1 ns. What is below is noise."""
+        return max(0.1, min((row.over_ns for row in self.rows if row.over_ns > 0), default=1.0) / 5)
+
+    def label(self, row: Row) -> str:
+        """The figure of one row, in the panel's unit."""
+        return f"{row.over_ns / self.unit_ns:,.1f}"
 
 
-def _title(operation: str, stubbed: bool) -> str:
-    return f"ns added to {operation}" + (" in user space" if stubbed else "")
+def panels(report: Report) -> list[Panel]:
+    """The panels for which there is something to show, in the order in which they are drawn."""
+    found = []
+    for operation, stubbed in _PANELS:
+        rows = [r for r in report.rows if (r.operation, r.stubbed) == (operation, stubbed) and r.subject != "bare"]
+        if rows:
+            found.append(Panel(operation, stubbed, rows))
+    return found
 
 
 def as_text(report: Report) -> str:
     """Bars of characters on a logarithmic scale: one column more is a constant factor."""
     lines = []
-    for operation, stubbed in _PANELS:
-        rows = _bars(report, operation, stubbed)
-        if not rows:
-            continue
-        most = max(1.0, *(row.over_ns for row in rows)) if len(rows) > 1 else max(1.0, rows[0].over_ns)
-        lines += ["", _title(operation, stubbed)]
-        for row in rows:
-            share = math.log1p(max(0.0, row.over_ns)) / math.log1p(most)
-            lines.append(f"  {row.title:<28}{'#' * round(share * WIDTH):<{WIDTH}} {row.over_ns:,.1f}")
+    for panel in panels(report):
+        lines += ["", panel.title]
+        for row in panel.rows:
+            share = math.log1p(max(0.0, row.over_ns)) / math.log1p(panel.most_ns)
+            lines.append(f"  {row.title:<28}{'#' * round(share * WIDTH):<{WIDTH}} {panel.label(row)}")
     return "\n".join(lines[1:])
 
 
@@ -44,21 +68,37 @@ def write(report: Report, path: Path) -> str:
         return f"{path} (as text: matplotlib is not installed)"
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt  # type: ignore[import-not-found,unused-ignore]
+    from matplotlib.lines import Line2D  # type: ignore[import-not-found,unused-ignore]
+    from matplotlib.patches import Patch  # type: ignore[import-not-found,unused-ignore]
 
-    panels = [(title, rows) for operation, stubbed in _PANELS if (rows := _bars(report, operation, stubbed))
-              for title in [_title(operation, stubbed)]]  # fmt: skip
-    figure, axes = plt.subplots(len(panels), 1, figsize=(9, 1 + 0.34 * sum(len(rows) + 2 for _, rows in panels)), squeeze=False,
-                                gridspec_kw={"height_ratios": [len(rows) + 1 for _, rows in panels]})  # fmt: skip
-    for (title, rows), axis in zip(panels, axes[:, 0], strict=True):
-        values = [max(row.over_ns, 0.05) for row in rows]
-        peers = ("libfiu", "libfaketime", "strace")
-        colours = ["#b0b0b0" if row.subject.startswith(peers) else "#2a6f97" for row in rows]
-        axis.barh([row.title for row in rows], values, color=colours)
-        axis.set_xscale("log")
-        axis.invert_yaxis()
-        axis.set_title(title, loc="left", fontsize=10)
-        axis.bar_label(axis.containers[0], labels=[f" {row.over_ns:,.1f}" for row in rows], fontsize=8)
-        axis.margins(x=0.15)
-    figure.tight_layout()
+    shown = panels(report)
+    heights = [len(panel.rows) + 1.2 for panel in shown]
+    figure, axes = plt.subplots(len(shown), 1, figsize=(9.5, 0.9 + 0.3 * sum(heights)), squeeze=False,
+                                gridspec_kw={"height_ratios": heights}, layout="constrained")  # fmt: skip
+    for panel, axis in zip(shown, axes[:, 0], strict=True):
+        _draw(panel, axis)
+    handles = [Patch(color=OWN_COLOUR), Patch(color=PEER_COLOUR),
+               Line2D([], [], color=BUDGET_COLOUR, marker="|", markersize=9, linestyle="")]  # fmt: skip
+    figure.legend(handles, ["faultlib", "other tools", "budget"], loc="outside upper right", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, dpi=140)
     return str(path)
+
+
+def _draw(panel: Panel, axis: Any) -> None:
+    """The bars of one panel; what is not above nothing has a figure and no bar."""
+    scale, least = panel.unit_ns, panel.least_ns
+    lengths = [max(row.over_ns, least) / scale for row in panel.rows]
+    colours = [PEER_COLOUR if row.subject.startswith(PEERS) else OWN_COLOUR for row in panel.rows]
+    axis.barh(range(len(lengths)), [length - least / scale for length in lengths], left=least / scale, color=colours)
+    axis.set_yticks(range(len(lengths)), [row.title for row in panel.rows], fontsize=8)
+    axis.set_xscale("log")
+    axis.set_xlim(least / scale, panel.most_ns / scale * 3)
+    axis.invert_yaxis()
+    axis.minorticks_off()
+    axis.tick_params(axis="x", labelsize=7)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title(panel.title, loc="left", fontsize=9)
+    for place, (row, length) in enumerate(zip(panel.rows, lengths, strict=True)):
+        axis.annotate(panel.label(row), (length, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        if row.budget_ns:
+            axis.plot(row.budget_ns / scale, place, marker="|", markersize=11, color=BUDGET_COLOUR)
