@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from faultlib.errors import CommandNotFound, FaultlibError, NotInstrumentable, RuleError, SessionGone, UsageError
-from faultlib.inject.grammar import parse_rule as rule
-from faultlib.inject.rules import Rule
-from faultlib.inject.session import Session
-from faultlib.inject.snapshot import RuleReport, Snapshot
+TYPE_CHECKING = False  # what `typing` has, without its import
+if TYPE_CHECKING:
+    from faultlib.errors import CommandNotFound, FaultlibError, NotInstrumentable, RuleError, SessionGone, UsageError
+    from faultlib.inject.grammar import parse_rule as rule
+    from faultlib.inject.rules import Rule
+    from faultlib.inject.session import Session
+    from faultlib.inject.snapshot import RuleReport, Snapshot
 
 __version__ = "0.1.0"
 __all__ = [
@@ -14,3 +16,26 @@ __all__ = [
     "Snapshot", "UsageError",
     "__version__", "rule",
 ]  # fmt: skip
+_HOMES = {
+    "faultlib.errors": ("CommandNotFound", "FaultlibError", "NotInstrumentable", "RuleError", "SessionGone", "UsageError"),
+    "faultlib.inject.grammar": ("rule",),
+    "faultlib.inject.rules": ("Rule",),
+    "faultlib.inject.session": ("Session",),
+    "faultlib.inject.snapshot": ("RuleReport", "Snapshot"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a name from its module when it is first asked for: the command line needs few of them."""
+    for home, names in _HOMES.items():
+        if name in names:
+            import importlib
+
+            found = getattr(importlib.import_module(home), "parse_rule" if name == "rule" else name)
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

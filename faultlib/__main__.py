@@ -2,61 +2,50 @@
 
 from __future__ import annotations
 
-import importlib
+import os
 import sys
-
-import click
 
 from faultlib.errors import FaultlibError
 
-COMMANDS = ("run", "ctl", "trace", "explain", "ops", "doctor", "bench")
-
-
-class Commands(click.Group):
-    """Finds each verb in its own module and imports only that one: start-up is part of the product."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"faultlib.commands.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f" Did you mean {near[0]}?" if near else f" There are {', '.join(COMMANDS)}."
-            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        from faultlib import __version__
-
-        click.echo(f"faultlib {__version__}")
-        ctx.exit()
-
-
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
-def cli() -> None:
-    """Precise, provable, live faults in the system calls of unmodified programs."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def main() -> None:
     """Runs the command line; errors of ours become one message and their exit code."""
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
-        cli.main(prog_name="faultlib", standalone_mode=True)
+        _command(sys.argv[1:])
     except FaultlibError as error:
-        click.echo(f"faultlib: {error}", err=True)
+        print(f"faultlib: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _command(arguments: list[str]) -> None:
+    if arguments[:1] == ["run"]:
+        from faultlib.commands import quick, running
+
+        given = quick.read(running.OPTIONS, arguments[1:])
+        if given is not None:
+            return _run(given)
+    from faultlib.commands.cli import cli
+
+    cli.main(prog_name="faultlib")
+
+
+def _run(given: dict[str, Any]) -> None:
+    """Runs a command under rules. What interrupts it ends it as click would."""
+    from faultlib.commands import running
+
+    try:
+        running.run(**given)
+    except (KeyboardInterrupt, EOFError):
+        print("\nAborted!", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

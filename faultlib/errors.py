@@ -5,7 +5,9 @@ The command line prints the message and exits with the error's `exit_code`; anyt
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class FaultlibError(Exception):

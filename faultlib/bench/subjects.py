@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faultlib.bench.programs import Programs
-from faultlib.inject.control import Recording
+from faultlib.inject.recording import Recording
 from faultlib.inject.session import Session
 
 NEVER = 1 << 60

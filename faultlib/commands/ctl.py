@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from faultlib.commands import options
+from faultlib.commands import declared, options
 
 if TYPE_CHECKING:
     from faultlib.inject.client import Attached, Listed
@@ -87,7 +87,7 @@ def list_(every: bool, as_json: bool) -> None:
 
 @command.command()
 @click.argument("rules", nargs=-1, metavar="RULE...")
-@options.rules_files
+@declared.takes(options.RULES_FILE)
 @AS_JSON
 def add(rules: Sequence[str], rules_file: Sequence[str], as_json: bool) -> None:
     """Make rules live, all at once; prints their numbers. Relative patterns are below the session's directory."""

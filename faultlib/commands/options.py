@@ -1,72 +1,44 @@
-"""Options that several commands share."""
+"""The options that commands share. An option is declared once, for click (declared.py) and for the quick reader (quick.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
-
-import click
-
 from faultlib.errors import UsageError
-from faultlib.inject.rules import Rule
+from faultlib.inject.frozen import Frozen
 
-F = TypeVar("F", bound=Callable[..., Any])
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+    from faultlib.inject.rules import Rule
 
-def rules(function: F) -> F:
-    """`-e RULE`, `--rules FILE` and `--seed N`."""
-    function = click.option(
-        "--seed", type=click.IntRange(0, (1 << 64) - 1), metavar="N", help="For p= and jitter: same seed, same faults."
-    )(function)
-    function = rules_files(function)
-    return click.option("-e", "--rule", multiple=True, metavar="RULE", help="A rule; see `faultlib explain`.")(function)
+FLAG, TEXT, SEED, FILE, REPORT = "flag", "text", "seed", "file", "report"
+"""What an option takes: nothing, any text, a number of 64 bits, a file to read, a file to write a report to."""
 
 
-def rules_files(function: F) -> F:
-    """`--rules FILE`."""
-    return click.option(
-        "--rules", "rules_file", multiple=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE",
-        help="Rules from a YAML file.",
-    )(function)  # fmt: skip
+class Option(Frozen):
+    """An option: the parameter that it sets, its spellings, and what it `takes`; with `many` it may be given several times."""
+
+    name: str
+    spellings: tuple[str, ...]
+    help: str
+    takes: str = FLAG
+    metavar: str | None = None
+    many: bool = False
+    default: str | None = None
+
+    @property
+    def unset(self) -> object:
+        """The parameter's value where the option is not given."""
+        return () if self.many else False if self.takes == FLAG else self.default
 
 
-class ReportFile(click.ParamType):  # type: ignore[type-arg]
-    """A file that a report can be written to, or `-`. Checked now: after the run it would be too late."""
-
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Returns the file's name. Fails if it is a directory or may not be written."""
-        file = Path(value)
-        if value != "-":
-            if file.is_dir():
-                self.fail(f"{value} is a directory", param, ctx)
-            if not (file if file.exists() else file.parent).exists():
-                self.fail(f"{value}: there is no directory {file.parent}", param, ctx)
-            existed = file.exists()
-            try:
-                file.open("a").close()
-            except OSError as error:
-                self.fail(f"{value} cannot be written: {error.strerror}", param, ctx)
-            if not existed:
-                file.unlink()
-        return str(value)
-
-
-REPORT = ReportFile()
-
-
-def session(function: F) -> F:
-    """`--label NAME`."""
-    return click.option(
-        "--label", default="", metavar="NAME", help="A name for this process tree, for proc=label:NAME."
-    )(function)
-
-
-def command_argument(function: F) -> F:
-    """The command after `--`."""
-    return click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG]...")(function)
+RULES_FILE = Option("rules_file", ("--rules",), "Rules from a YAML file.", FILE, "FILE", many=True)
+RULES = (
+    Option("rule", ("-e", "--rule"), "A rule; see `faultlib explain`.", TEXT, "RULE", many=True),
+    RULES_FILE,
+    Option("seed", ("--seed",), "For p= and jitter: same seed, same faults.", SEED, "N"),
+)
+LABEL = Option("label", ("--label",), "A name for this process tree, for proc=label:NAME.", TEXT, "NAME", default="")
 
 
 def read_rules(texts: Sequence[str], files: Sequence[str], *, alone: bool = True) -> list[Rule]:
@@ -74,11 +46,15 @@ def read_rules(texts: Sequence[str], files: Sequence[str], *, alone: bool = True
 
     They are checked together, unless they join others (`alone` is false): the session does that.
     """
+    if not texts and not files:
+        return []
     from faultlib.inject import grammar
     from faultlib.inject.check import check_rules
 
     found = [grammar.parse_rule(text) for text in texts]
     if files:
+        from pathlib import Path
+
         from faultlib.inject import rulefile
 
         for file in files:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from faultlib.commands import options
+from faultlib.commands import declared, options
 from faultlib.errors import UsageError
 
 
@@ -21,9 +21,8 @@ from faultlib.errors import UsageError
 @click.option("--path", "paths", multiple=True, metavar="GLOB", help="Only calls on such paths, as path= in rules.")
 @click.option("--no-stacks", is_flag=True, help="Do not look for source lines.")
 @click.option("--no-wait", is_flag=True, help="Let records be lost rather than the program wait for the trace.")
-@options.rules
-@options.session
-@options.command_argument
+@declared.takes(*options.RULES, options.LABEL)
+@declared.takes_command
 def command(
     count: bool, top: int | None, by: str | None, form: str, output: str | None, names: Sequence[str], paths: Sequence[str],
     no_stacks: bool, no_wait: bool, rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str,
@@ -40,7 +39,7 @@ def command(
     own; 128+N if signal N ended it.
     """
     from faultlib.commands.launch import launch
-    from faultlib.inject.control import Recording
+    from faultlib.inject.recording import Recording
     from faultlib.inject.session import Session
     from faultlib.inject.trace import Journal
     from faultlib.report import summary

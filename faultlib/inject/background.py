@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def start(work: Callable[[], None], name: str) -> threading.Thread:

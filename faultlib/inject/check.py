@@ -7,16 +7,14 @@ plain `write` of `write`) is not among them, as that is what its author thinks o
 from __future__ import annotations
 
 import os
-import posixpath
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
 
 from faultlib._core import lib
 from faultlib.errors import RuleError
 from faultlib.inject import effects, flags, ops, values
+from faultlib.inject.directory import is_rooted
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.ops import Operation
 from faultlib.inject.possible import nearest_effect, objection
@@ -25,7 +23,7 @@ from faultlib.inject.values import Bad
 
 MAX_GLOBS: int = lib.FL_GLOBS
 MAX_LIVE: int = lib.FL_LIVE_RULES
-MIN_RATE, MAX_RATE = Decimal("0.000001"), Decimal(1_000_000)
+MIN_RATE, MAX_RATE = "0.000001", 1_000_000
 _SHORT = 255
 """No pattern of so many bytes can be too long for a name."""
 
@@ -46,11 +44,6 @@ _KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def is_rooted(pattern: str) -> bool:
-    """Whether a path pattern stands for itself rather than for something below the working directory."""
-    return pattern.startswith(("/", "*"))
-
-
 def path_glob(text: str) -> str:
     """Returns a path pattern that can match some name. Raises Bad."""
     if not text:
@@ -58,7 +51,7 @@ def path_glob(text: str) -> str:
     if text.startswith("!"):
         raise Bad("! negates the whole list, so it stands before the first glob")
     if text.startswith("~/"):
-        raise Bad("~ is not expanded here", 0, str(Path(text).expanduser()))
+        raise Bad("~ is not expanded here", 0, os.path.expanduser(text))
     parts = text.split("/")
     start = 0
     if not is_rooted(text):
@@ -71,7 +64,7 @@ def path_glob(text: str) -> str:
             at = sum(len(part) + 1 for part in parts[:i])
             if i == len(parts) - 1 and not parts[i]:
                 raise Bad("names do not end in a slash", at - 1, text + "*")
-            folded = posixpath.normpath("/" + "/".join(parts[start:])).lstrip("/")
+            folded = os.path.normpath("/" + "/".join(parts[start:])).lstrip("/")
             nearest = "/".join([*parts[:start], folded])
             raise Bad(f"names are compared without {parts[i] or 'empty parts'}", at, nearest)
     if "[" in text or len(os.fsencode(text)) > _SHORT:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, Self
 from faultlib import errors
 from faultlib.errors import FaultlibError, RuleError, SessionGone, UsageError
 from faultlib.inject import folder, rules
-from faultlib.inject.compile import WorkingDirectory
+from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.events import Event
 from faultlib.inject.folder import Place
 from faultlib.inject.rules import Rule

@@ -11,17 +11,19 @@ with its rule. Without any rule left in a domain its clocks are real again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError
 from faultlib.inject import compile as compiler
 from faultlib.inject import effects
+from faultlib.inject.frozen import Frozen
 from faultlib.inject.rules import Rule
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
     from faultlib.inject.control import ControlBlock
 
 SECOND_NS = 1_000_000_000
@@ -32,8 +34,7 @@ MOST_STEPS: int = lib.FL_CLOCK_STEPS
 MOST_DOMAINS: int = lib.FL_MAX_CLOCKS
 
 
-@dataclass(frozen=True, slots=True)
-class ClockRule:
+class ClockRule(Frozen):
     """A live clock rule with the session times between which it holds; `end_ns` None is for ever."""
 
     slot: int
@@ -55,8 +56,7 @@ class ClockRule:
             yield self.end_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Frozen):
     """A clock's even course from a session time on: drift from the rates, shift from offsets and jumps."""
 
     session_ns: int
@@ -70,12 +70,12 @@ class Step:
         return self.drift_ns + ((real_ns - self.real_ns) * self.rate >> 32)
 
 
-@dataclass(slots=True)
 class Course:
     """One clock of a domain: its steps as published last, and the jumps that have happened, by slot."""
 
-    steps: list[Step] = field(default_factory=list)
-    jumps: dict[int, int] = field(default_factory=dict)
+    def __init__(self, steps: Iterable[Step] = (), jumps: Mapping[int, int] | None = None) -> None:
+        self.steps = list(steps)
+        self.jumps = dict(jumps or {})
 
     def drift_at(self, real_ns: int) -> int:
         """What the clock would say, offsets and jumps aside."""
@@ -116,13 +116,13 @@ class Course:
         return Step(session_ns, real_ns, drift_ns, rate, shift + sum(jumps.values()), mask)
 
 
-@dataclass(slots=True)
 class Domain:
     """The clocks that some processes share."""
 
-    number: int
-    rules: list[ClockRule] = field(default_factory=list)
-    courses: dict[int, Course] = field(default_factory=dict)
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.rules: list[ClockRule] = []
+        self.courses: dict[int, Course] = {}
 
 
 class Clocks:
@@ -187,7 +187,7 @@ class Clocks:
         state = ffi.new("struct fl_clock_state *")
         state.jump_base_ns = self._jump_base(domain, clock, not before)
         if not before and domain.number:
-            domain.courses = {w: Course(list(c.steps), dict(c.jumps)) for w, c in self._domains[""].courses.items()}
+            domain.courses = {w: Course(c.steps, c.jumps) for w, c in self._domains[""].courses.items()}
         for place, rule in enumerate(rules):
             state.slot[place] = rule.slot
         for which in range(lib.FL_CLOCKS):

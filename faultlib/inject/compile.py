@@ -5,22 +5,30 @@ The rows are the session's; this module only fills them. It is on the way of eve
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
-
 from faultlib._core import ffi, lib
 from faultlib.inject import effects, flags, rules
-from faultlib.inject.check import is_rooted, operations
-from faultlib.inject.effects import Effect
-from faultlib.inject.frozen import Frozen
+from faultlib.inject.check import operations
+from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.ops import FAMILY_NUMBERS, Operation
 from faultlib.inject.rules import Globs, Rule
 from faultlib.inject.values import I64, U64
 
-Intern = Callable[[str], int]
-"""Puts a string into the session's strings and returns its offset, which is not 0."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Protocol
+
+    from faultlib.inject.effects import Effect
+
+    Intern = Callable[[str], int]
+    """Puts a string into the session's strings and returns its offset, which is not 0."""
+
+    class CRule(Protocol):
+        """A `struct fl_rule *` of cffi."""
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
 
 _KIND_BITS: dict[str, int] = {name: getattr(lib, f"FL_KIND_{name.upper()}") for name in rules.FD_KINDS}
 _SCOPES: dict[str, int] = {name: getattr(lib, f"FL_SCOPE_{name.upper()}") for name in rules.SCOPES}
@@ -29,46 +37,6 @@ _PROC_BY[None] = lib.FL_BY_ANY
 _VERBS: dict[str, int] = {name: getattr(lib, f"FL_CLOCK_{name.upper()}") for name in effects.CLOCK_VERBS}
 GIVES_SPACE_BACK = ("truncate", "unlink", "rename", "open")
 """Families whose calls give space back under a rule with `space=`."""
-
-
-class CRule(Protocol):
-    """A `struct fl_rule *` of cffi."""
-
-    def __getattr__(self, name: str) -> Any: ...
-    def __setattr__(self, name: str, value: Any) -> None: ...
-
-
-class WorkingDirectory(Frozen):
-    """The directory that relative patterns are below: by the name that the shell has for it, and by its real one."""
-
-    logical: str
-    real: str
-
-    @classmethod
-    def current(cls) -> WorkingDirectory:
-        """Returns this process' own: `$PWD` counts as its logical name if it is the same directory."""
-        real = str(Path.cwd())
-        named = os.environ.get("PWD", "")
-        try:
-            same = named.startswith("/") and os.path.normpath(named) == named and Path(named).samefile(real)
-        except OSError:
-            same = False
-        return cls(named if same else real, real)
-
-    def below(self, pattern: str) -> tuple[str, ...]:
-        """Returns what a path pattern means: itself, or the one or two absolute patterns below this directory."""
-        if is_rooted(pattern):
-            return (pattern,)
-        return tuple(dict.fromkeys(_join(directory, pattern) for directory in (self.logical, self.real)))
-
-
-def _join(directory: str, pattern: str) -> str:
-    parts = pattern.split("/")
-    while parts and parts[0] in (".", ".."):
-        if parts.pop(0) == "..":
-            directory = os.path.dirname(directory)  # noqa: PTH120 - names, not files
-    base = "".join(f"\\{c}" if c in "*?[\\" else c for c in directory.rstrip("/"))
-    return "/".join([base, *parts]) or "/"
 
 
 def fd_kinds(rule: Rule) -> int:

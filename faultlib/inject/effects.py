@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import signal
-from decimal import Decimal
 
 from faultlib._core import lib
 from faultlib.inject import values
 from faultlib.inject.errnos import name_of
 from faultlib.inject.frozen import Frozen
-from faultlib.inject.values import Part
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from faultlib.inject.values import Part
 
 CLOCK_IDS = {name: getattr(lib, f"FL_CLOCK_{name.upper()}") for name in ("realtime", "monotonic", "boottime")}
 CLOCK_VERBS = ("offset", "rate", "jump", "freeze")
@@ -155,7 +159,7 @@ class ClockChange(Frozen):
 
     verb: str
     ns: int = 0
-    rate: Decimal = Decimal(1)
+    rate: Decimal | int = 1
     clocks: tuple[str, ...] = ("realtime",)
 
     @property

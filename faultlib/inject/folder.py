@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from faultlib.errors import FaultlibError, NameTaken, UsageError
 from faultlib.inject import target
+from faultlib.inject.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 SHIM = Path(__file__).resolve().parent.parent / "libfaultlib_preload.so"
-_NAME = re.compile(r"faultlib\.(\d+)\.(\d+)\.([0-9a-f]+)")
+_NAME = r"faultlib\.(\d+)\.(\d+)\.([0-9a-f]+)"
 SOCKET = "control"
 NAME = "name"
 MOUNT_PROC = "mount -t proc proc /proc"
@@ -28,8 +29,7 @@ RESERVED = ("list", "add", "remove", "reset", "clock", "stats", "sessions")
 """The verbs of `faultlib ctl`, which no session can be named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Frozen):
     """What a folder's name says: the owner's pid, its descriptor of the control block, the session's random number."""
 
     path: Path
@@ -45,6 +45,8 @@ def base() -> Path:
     shm = Path("/dev/shm")
     if shm.is_dir() and os.access(shm, os.W_OK | os.X_OK):
         return shm
+    import tempfile
+
     return Path(tempfile.gettempdir())
 
 
@@ -63,7 +65,7 @@ def create(descriptor: int, uid: int) -> Path:
         raise FaultlibError(f"{why}, and programs find their session there: {MOUNT_PROC}")
     sweep()
     folder = base() / f"faultlib.{os.getpid()}.{descriptor}.{uid:x}"
-    if re.search(r"[\s:]", str(folder)):
+    if any(c.isspace() or c == ":" for c in str(folder)):
         raise FaultlibError(f"{folder.parent} cannot hold a session: LD_PRELOAD allows no space or colon; set FAULTLIB_DIR")
     try:
         folder.mkdir(mode=0o755)
@@ -111,6 +113,8 @@ def preload(link: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def check_name(name: str) -> str:
     """Returns the name of a session. Raises UsageError for one that cannot be."""
+    import re
+
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]{0,31}", name):
         raise UsageError(
             f"a session's name is a letter and up to 31 letters, digits, dots, dashes or underscores, not {name!r}"
@@ -150,7 +154,9 @@ def read_name(folder: Path) -> str | None:
 
 def parse(path: Path) -> Place | None:
     """Reads a folder's name; None if it is not a session's."""
-    found = _NAME.fullmatch(path.name)
+    import re
+
+    found = re.fullmatch(_NAME, path.name)
     if not found:
         return None
     return Place(path, int(found[1]), int(found[2]), int(found[3], 16))

@@ -5,7 +5,14 @@ A subclass annotates its fields, defaults last, as a frozen dataclass does. Equa
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn, dataclass_transform
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, NoReturn, dataclass_transform
+else:
+
+    def dataclass_transform(**_):
+        """Means something to type checkers only."""
+        return lambda cls: cls
 
 
 @dataclass_transform(frozen_default=True)
@@ -13,6 +20,8 @@ class Frozen:
     """The base of such values. Raises TypeError for fields that are missing or unknown, AttributeError for changes."""
 
     __match_args__: ClassVar[tuple[str, ...]] = ()
+    aside: ClassVar[tuple[str, ...]] = ()
+    """Names of fields that say where a value comes from: they are neither compared nor shown."""
 
     def __init_subclass__(cls) -> None:
         cls.__match_args__ = tuple(cls.__annotations__)  # type: ignore[misc]
@@ -34,8 +43,12 @@ class Frozen:
                 except AttributeError:
                     raise TypeError(f"{type(self).__name__} needs the field {name}") from None
 
-    def _values(self) -> tuple[Any, ...]:
-        return tuple(self.__dict__[name] for name in self.__match_args__)
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, in their order."""
+        return {name: self.__dict__[name] for name in self.__match_args__}
+
+    def _compared(self) -> dict[str, Any]:
+        return {name: value for name, value in self.as_dict().items() if name not in self.aside}
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{type(self).__name__} cannot be changed")
@@ -46,11 +59,11 @@ class Frozen:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._values() == other._values()
+        return self._compared() == other._compared()
 
     def __hash__(self) -> int:
-        return hash((type(self), self._values()))
+        return hash((type(self), *self._compared().values()))
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in zip(self.__match_args__, self._values(), strict=True))
+        fields = ", ".join(f"{name}={value!r}" for name, value in self._compared().items())
         return f"{type(self).__name__}({fields})"

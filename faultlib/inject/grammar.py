@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
 
 from faultlib.errors import RuleError
 from faultlib.inject import check, effects, errnos, lexer, ops, rules, values
 from faultlib.inject import flags as flag_words
+from faultlib.inject.directory import is_rooted
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.lexer import Word
 from faultlib.inject.rules import Globs, Proc, Rule
 from faultlib.inject.values import Bad
 
-Reader = Callable[[Word], Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Reader = Callable[[Word], Any]
 
 
 def _text(read: Callable[..., Any], *arguments: Any) -> Reader:
@@ -53,7 +57,7 @@ def read_globs(word: Word) -> Globs:
             patterns.append(check.path_glob(piece.text))
         except Bad as bad:
             raise Bad(bad.reason, at + bad.at, bad.nearest and lexer.quote(bad.nearest)) from None
-    if sum(1 if check.is_rooted(pattern) else 2 for pattern in patterns) > check.MAX_GLOBS:
+    if sum(1 if is_rooted(pattern) else 2 for pattern in patterns) > check.MAX_GLOBS:
         most = f"at most {check.MAX_GLOBS} globs, where one below the working directory counts twice"
         raise Bad(most, 0)
     _leave_something(negate, *patterns)
@@ -191,10 +195,10 @@ def _clock_ns(verb: str) -> Reader:
 
 
 def _rate(word: Word) -> effects.ClockChange:
-    rate = values.decimal(word.text, "a rate")
+    rate, least = values.decimal(word.text, "a rate"), values.decimal(check.MIN_RATE, "a rate")
     if rate == 0:
         raise Bad("a clock at rate 0 stands still, which is freeze", 0, "freeze")
-    if rate < check.MIN_RATE or rate > check.MAX_RATE:
+    if rate < least or rate > check.MAX_RATE:
         raise Bad(f"a rate is from {check.MIN_RATE} to {check.MAX_RATE}")
     return effects.ClockChange("rate", rate=rate.normalize())
 

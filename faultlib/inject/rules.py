@@ -7,16 +7,22 @@ from typed values, so that there is one parser and one set of refusals. All of t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from decimal import Decimal
 
 from faultlib.inject import values
-from faultlib.inject.effects import ClockChange, Delay, Effect
+from faultlib.inject.effects import ClockChange
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.lexer import quote
-from faultlib.inject.values import Range, Window
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import timedelta
+    from decimal import Decimal
+
+    from faultlib.inject.effects import Delay, Effect
+    from faultlib.inject.values import Range, Window
+
+    Value = str | os.PathLike[str] | int | float | Decimal | timedelta | bool | Sequence[str | os.PathLike[str]] | None
 
 FD_KINDS = ("file", "dir", "pipe", "socket", "tty", "other")
 DEFAULT_KINDS = ("file", "dir")
@@ -48,8 +54,7 @@ class Proc(Frozen):
         return prefix + quote(self.pattern)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Rule:
+class Rule(Frozen):
     """One rule. Times in nanoseconds; None is absent. `source` is its text as given, `columns` where its keys are."""
 
     names: tuple[str, ...]
@@ -74,8 +79,9 @@ class Rule:
     at_ns: int | None = None
     for_ns: int | None = None
     name: str | None = None
-    source: str = field(default="", compare=False, repr=False)
-    columns: tuple[tuple[str, int], ...] = field(default=(), compare=False, repr=False)
+    source: str = ""
+    columns: tuple[tuple[str, int], ...] = ()
+    aside = ("source", "columns")
 
     def column(self, key: str) -> int:
         """Returns the column of `key` in `source`, 0 if it is not there."""
@@ -133,11 +139,13 @@ def default_scope(rule: Rule) -> str:
 
 # The typed constructors.
 
-Value = str | os.PathLike[str] | int | float | Decimal | timedelta | bool | Sequence[str | os.PathLike[str]] | None
 _LITERAL = ("path", "from", "to", "thread")  # globs: whatever they hold is the pattern's
 
 
 def _value_text(key: str, value: Value) -> str:
+    from datetime import timedelta
+    from decimal import Decimal
+
     if isinstance(value, timedelta):
         micro = value // timedelta(microseconds=1)
         return f"{'-' if micro < 0 else ''}{abs(micro)}us"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from faultlib.errors import FaultlibError, RuleError, UsageError
 from faultlib.inject import folder
-from faultlib.inject.compile import WorkingDirectory
+from faultlib.inject.directory import WorkingDirectory
 
 if TYPE_CHECKING:
     from faultlib.inject.session import Session

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
 
 from faultlib._core import ffi, lib
-from faultlib.errors import FaultlibError, UsageError
-from faultlib.inject import background, door, grammar, rules, target
+from faultlib.errors import UsageError
+from faultlib.inject import background, door, target
 from faultlib.inject import folder as folders
-from faultlib.inject.check import check_rules
-from faultlib.inject.compile import WorkingDirectory
-from faultlib.inject.control import ControlBlock, ProcessView, Recording
-from faultlib.inject.events import Event, EventReader
+from faultlib.inject.control import ControlBlock
+from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.guard import Guard
-from faultlib.inject.rules import Rule
 from faultlib.inject.snapshot import RuleReport, Snapshot
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Any, Self
+
     from faultlib.inject.client import Attached
+    from faultlib.inject.control import ProcessView
+    from faultlib.inject.events import Event, EventReader
+    from faultlib.inject.recording import Recording
+    from faultlib.inject.rules import Rule, Value
     from faultlib.inject.server import Server
 
 LABEL_BYTES = 31
@@ -62,7 +65,7 @@ class Session:
         self._owner = os.getpid()
         self._closed = False
         self._seen: list[Event] = []
-        self._reader = EventReader(self.block, self.block.ctl.firings)
+        self._reader: EventReader | None = None
         try:
             self.folder = folders.create(self.block.descriptor, self.block.ctl.uid)
         except BaseException:
@@ -80,7 +83,7 @@ class Session:
         try:
             self.add(*parsed)
             if recording:
-                self.block.record(recording.operations)
+                self.block.live.record(recording.operations)
         except BaseException:
             self.close()
             raise
@@ -118,9 +121,19 @@ class Session:
     # rules
 
     def _parse(self, rules: Sequence[str | Rule], known: Sequence[str]) -> list[Rule]:
-        parsed = [grammar.parse_rule(rule) if isinstance(rule, str) else rule for rule in rules]
+        if not rules:
+            return []
+        from faultlib.inject.check import check_rules
+
+        parsed = self._read(rules)
         check_rules(parsed, known)
         return parsed
+
+    @staticmethod
+    def _read(rules: Sequence[str | Rule]) -> list[Rule]:
+        from faultlib.inject import grammar
+
+        return [grammar.parse_rule(rule) if isinstance(rule, str) else rule for rule in rules]
 
     def add(self, *rules: str | Rule, cwd: WorkingDirectory | None = None) -> list[int]:
         """Makes rules live at once, also for running targets; returns their numbers in this session.
@@ -131,8 +144,8 @@ class Session:
         if not rules:
             return []
         with self.block.lock:
-            parsed = self._parse(rules, [rule.name for rule in self.block.rules.values() if rule.name])
-            numbers = self.block.add(parsed, cwd or self._cwd)
+            parsed = self._parse(rules, [rule.name for rule in self.block.live.rules.values() if rule.name])
+            numbers = self.block.live.add(parsed, cwd or self._cwd)
             self._known.update(zip(numbers, parsed, strict=True))
         return numbers
 
@@ -142,8 +155,8 @@ class Session:
         So every member of a session may bring the same rules. Raises as `add`.
         """
         with self.block.lock:
-            parsed = [grammar.parse_rule(rule) if isinstance(rule, str) else rule for rule in rules]
-            live = self.block.rules
+            parsed = self._read(rules)
+            live = self.block.live.rules
             fresh = [rule for rule in parsed if self._shared.get((rule, cwd)) not in live]
             self._shared.update(zip([(rule, cwd) for rule in fresh], self.add(*fresh, cwd=cwd), strict=True))
             return [self._shared[rule, cwd] for rule in parsed]
@@ -154,7 +167,7 @@ class Session:
         Returns their numbers. Raises UsageError, before anything changes, for one that is not live.
         """
         with self.block.lock:
-            live = self.block.rules
+            live = self.block.live.rules
             named = {rule.name: slot for slot, rule in live.items() if rule.name}
             slots = [named.get(one) if isinstance(one, str) else one for one in which]
             for one, slot in zip(which, slots, strict=True):
@@ -162,20 +175,22 @@ class Session:
                     there = ", ".join([*map(str, live), *named]) or "none"
                     raise UsageError(f"no live rule is {'called' if isinstance(one, str) else 'number'} {one}; live: {there}")
             found = list(dict.fromkeys(slot for slot in slots if slot is not None))
-            self.block.remove(found)
+            self.block.live.remove(found)
             return found
 
     def reset(self) -> list[int]:
         """Takes every rule out and returns their numbers."""
         with self.block.lock:
-            return self.remove(*self.block.rules)
+            return self.remove(*self.block.live.rules)
 
-    def clock(self, verb: str, value: rules.Value = True, **keys: rules.Value) -> int:
+    def clock(self, verb: str, value: Value = True, **keys: Value) -> int:
         """Changes a clock of the targets by a rule `clock:VERB=VALUE`, and returns the rule's number, for `remove`.
 
         `verb` is offset, rate, jump or freeze; durations are text ("+1h", "-30s") or timedelta, a rate is a positive number;
         `keys` are those of a rule: `clock("freeze", at="5s", for_="2s")`. Raises RuleError.
         """
+        from faultlib.inject import rules
+
         return self.add(rules.spell("clock", **{verb: value}, **keys))[0]
 
     @staticmethod
@@ -219,6 +234,8 @@ class Session:
 
         Raises CommandNotFound, or NotInstrumentable if the program cannot load the shim (static, another libc, setuid).
         """
+        import subprocess
+
         env = self.environment(label, options.pop("env", None))
         image = target.check(command[0], env.get("PATH"), options.get("cwd"))
         env["LD_PRELOAD"] = image.preload(env["LD_PRELOAD"])
@@ -226,6 +243,8 @@ class Session:
 
     def run(self, command: Sequence[str], *, label: str = "", **options: Any) -> subprocess.CompletedProcess[Any]:
         """Runs a command under this session to its end; `options` are those of subprocess.run, except `check`."""
+        import subprocess
+
         capture = options.pop("capture_output", False)
         if capture:
             options.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -245,14 +264,21 @@ class Session:
     def events(self) -> list[Event]:
         """The firings since the session began, oldest first (the last 4,096 if nobody asked in between)."""
         with self.block.lock:
-            self._seen.extend(self._reader.read())
+            if self._reader is None and self.block.ctl.firings.head:
+                from faultlib.inject.events import EventReader
+
+                self._reader = EventReader(self.block, self.block.ctl.firings)
+            if self._reader is not None:
+                self._seen.extend(self._reader.read())
             return list(self._seen)
 
     def report(self) -> list[RuleReport]:
         """Each rule that was ever live, with its counters and its first firing."""
+        if not self._known:
+            return []
         firsts = {event.number: event for event in self.events() if event.rule is not None}
         with self.block.lock:
-            live, known = self.block.rules, dict(self._known)
+            live, known = self.block.live.rules, dict(self._known)
         return [
             RuleReport(slot, rule, slot in live, self.block.count(slot), firsts.get(self.block.first_event(slot)))
             for slot, rule in known.items()
@@ -288,6 +314,3 @@ class Session:
         self.block.disarm()
         self._guard.dismiss()
         self.block.close()
-
-
-__all__ = ["FaultlibError", "RuleReport", "Session"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-from faultlib.inject import grammar
 from faultlib.inject.control import Count, ProcessView
-from faultlib.inject.events import Event
-from faultlib.inject.rules import Rule
+from faultlib.inject.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from faultlib.inject.events import Event
+    from faultlib.inject.rules import Rule
 
 
-@dataclass(frozen=True, slots=True)
-class RuleReport:
+class RuleReport(Frozen):
     """What became of one rule: `first` is its first firing, None if it never fired or that is no longer known."""
 
     slot: int
@@ -31,6 +32,9 @@ class RuleReport:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RuleReport:
         """Reads what `to_json` wrote."""
+        from faultlib.inject import grammar
+        from faultlib.inject.events import Event
+
         first = Event.from_dict(data["first"]) if data["first"] else None
         count = Count(data["matched"], data["fired"])
         return cls(data["number"], grammar.parse_rule(data["rule"]), data["live"], count, first)
@@ -42,8 +46,7 @@ def _process(data: dict[str, Any]) -> ProcessView:
     return ProcessView(**fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Frozen):
     """A session at one moment.
 
     `time_ns` is its age in nanoseconds; `attached` counts the programs in which the shim woke up (of one launch, if one was
@@ -69,7 +72,7 @@ class Snapshot:
         return {
             "name": self.name, "pid": self.pid, "seed": self.seed, "time_ns": self.time_ns, "attached": self.attached,
             "refused": self.refused, "uncounted": self.uncounted, "forgotten": self.forgotten, "members": list(self.members),
-            "rules": [rule.to_json() for rule in self.rules], "processes": [asdict(process) for process in self.processes],
+            "rules": [rule.to_json() for rule in self.rules], "processes": [process.as_dict() for process in self.processes],
         }  # fmt: skip
 
     @classmethod

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
-import platform
-import shutil
 import stat
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 from faultlib.errors import CommandNotFound, NotInstrumentable
+from faultlib.inject.frozen import Frozen
 
 _ELF64 = b"\x7fELF\x02\x01"
 _ELF_HEAD_BYTES = 52
@@ -24,8 +22,7 @@ OURS = ":::"
 _MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Frozen):
     """An executable: `path` is the binary that is loaded in the end (of a script, its interpreter).
 
     `why_not` is the reason that the shim cannot be loaded, None if it can. `needed` are its shared libraries.
@@ -44,14 +41,23 @@ class Image:
 
 def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Path:
     """Returns the file that a command name stands for. Raises CommandNotFound, with the nearest name where there is one."""
-    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command  # noqa: PTH118 (Path drops "./")
-    found = shutil.which(place, path=path)
+    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command  # Path drops "./"
+    found = _which(place, path)
     if found is None:
         why = "is not executable" if "/" in command and Path(place).exists() else "was not found"
         raise CommandNotFound(f"{command}: the command {why}")
     if not Path(found).is_file():
         raise CommandNotFound(f"{command}: the command is not a regular file")
     return Path(found)
+
+
+def _which(command: str, path: str | None) -> str | None:
+    """Does what shutil.which does, without the import of shutil."""
+    if path is None:
+        path = os.environ.get("PATH") if "PATH" in os.environ else os.confstr("CS_PATH")
+    places = path.split(":") if path and "/" not in command else []
+    files = [command] if "/" in command else [os.path.join(place, command) for place in places]
+    return next((file for file in files if os.path.exists(file) and os.access(file, os.X_OK) and not os.path.isdir(file)), None)
 
 
 def inspect(file: Path, depth: int = 0, cwd: str | os.PathLike[str] | None = None) -> Image:
@@ -68,8 +74,8 @@ def inspect(file: Path, depth: int = 0, cwd: str | os.PathLike[str] | None = Non
             return Image(file, None, (), "it is only the beginning of a program")
         if not head.startswith(_ELF64):
             return Image(file, None, (), "it is a 32-bit program, and the shim is a 64-bit library")
-        if struct.unpack_from("<H", head, 18)[0] != _MACHINES.get(platform.machine()):
-            return Image(file, None, (), f"it is a program for another processor than {platform.machine()}")
+        if struct.unpack_from("<H", head, 18)[0] != _MACHINES.get(os.uname().machine):
+            return Image(file, None, (), f"it is a program for another processor than {os.uname().machine}")
         try:
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 interpreter, needed = _dynamic(data)

@@ -6,11 +6,12 @@ gives the canonical spelling, which its reader takes back unchanged.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
-from decimal import Decimal
-
 from faultlib.inject.frozen import Frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from decimal import Decimal
 
 U64 = (1 << 64) - 1
 I64 = (1 << 63) - 1
@@ -58,6 +59,8 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     lowered = {choice.lower(): choice for choice in choices}
     if word.lower() in lowered:
         return lowered[word.lower()]
+    import difflib
+
     found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
     return lowered[found[0]] if found else None
 
@@ -83,6 +86,8 @@ def integer(text: str, low: int, high: int, what: str) -> int:
 
 def duration(text: str, what: str = "a duration") -> int:
     """Reads a duration such as `200ms`, `1.5s` or `1h30m`, in nanoseconds: 0 to about 292 years, no sign."""
+    from decimal import Decimal
+
     total, i = 0, 0
     if not text:
         raise Bad(f"{what} is missing")
@@ -240,10 +245,12 @@ def decimal(text: str, what: str) -> Decimal:
         raise Bad(f"{what} is a decimal number, not {text or 'nothing'}")
     if len(text.replace(".", "").lstrip("0")) > 28:
         raise Bad(f"{what} has at most 28 digits")
+    from decimal import Decimal
+
     return Decimal(text)
 
 
-def format_decimal(value: Decimal) -> str:
+def format_decimal(value: Decimal | int) -> str:
     """Writes a decimal number without exponent or trailing zeros."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

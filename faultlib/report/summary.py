@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import IO, Any, Protocol
 
-from faultlib.errors import SessionGone
-from faultlib.inject import background, stacks
-from faultlib.inject.events import Event
-from faultlib.inject.snapshot import RuleReport, Snapshot
+from faultlib.inject.frozen import Frozen
 
-POLL_S = 0.05
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import IO, Any, Protocol
+
+    from faultlib.inject.events import Event
+    from faultlib.inject.snapshot import RuleReport, Snapshot
+
+    class Source(Protocol):
+        """A session, our own or another process'."""
+
+        def snapshot(self, launch: int | None = None) -> Snapshot: ...
+        def events(self) -> list[Event]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Frozen):
     """One rule in the summary."""
 
     rule: str
@@ -29,8 +31,7 @@ class Row:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunReport:
+class RunReport(Frozen):
     """What one run was and did."""
 
     command: tuple[str, ...]
@@ -41,6 +42,11 @@ class RunReport:
     attached: int
     warnings: tuple[str, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        rules, events = [row.as_dict() for row in self.rules], [event.as_dict() for event in self.events]
+        return {**self.as_dict(), "rules": rules, "events": events}
+
 
 def place(event: Event) -> str:
     """Where and how a call was hit: process, operation, number, path."""
@@ -49,15 +55,10 @@ def place(event: Event) -> str:
         parts.append(event.path + (f" -> {event.path2}" if event.path2 else ""))
     parts.append(f"process {event.lineage}")
     if event.where:
+        from faultlib.inject import stacks
+
         parts.append(f"at {stacks.short(event.where)}")
     return ", ".join(parts)
-
-
-class Source(Protocol):
-    """A session, our own or another process'."""
-
-    def snapshot(self, launch: int | None = None) -> Snapshot: ...
-    def events(self) -> list[Event]: ...
 
 
 def collect(session: Source, command: Sequence[str], status: int, launch: int | None = None) -> RunReport:
@@ -121,44 +122,11 @@ def render(report: RunReport, stream: IO[str]) -> None:
 
 def write_json(report: RunReport, file: str) -> None:
     """Writes the report as JSON; `-` is standard output."""
-    data: dict[str, Any] = asdict(replace(report, events=())) | {"events": [event.as_dict() for event in report.events]}
-    text = json.dumps(data, indent=2) + "\n"
+    import json
+    from pathlib import Path
+
+    text = json.dumps(report.to_json(), indent=2) + "\n"
     if file == "-":
         sys.stdout.write(text)
         return
     Path(file).write_text(text, encoding="utf-8")
-
-
-class Live:
-    """Prints each fault while the target runs."""
-
-    def __init__(self, session: Source, stream: IO[str], launch: int | None = None) -> None:
-        """Of a shared session, only the faults of that launched command."""
-        self._session = session
-        self._tree = None if launch is None else str(launch)
-        self._stream = stream
-        self._printed = 0
-        self._stop = threading.Event()
-        self._thread = background.start(self._loop, "faultlib-live")
-
-    def _loop(self) -> None:
-        while not self._stop.wait(POLL_S):
-            self._print()
-
-    def _print(self) -> None:
-        try:
-            events = self._session.events()
-        except SessionGone:  # said at the end
-            return
-        for event in events[self._printed :]:
-            if self._tree not in (None, event.lineage.split(".")[0]):
-                continue
-            seconds = event.time_ns / 1e9
-            print(f"[{seconds:10.6f}] {event.effect} {place(event)} = {event.outcome} (INJECTED)", file=self._stream, flush=True)
-        self._printed = len(events)
-
-    def stop(self) -> None:
-        """Prints what is left and ends."""
-        self._stop.set()
-        self._thread.join()
-        self._print()

@@ -13,7 +13,7 @@ from typing import IO
 from faultlib._core import lib
 from faultlib.errors import UsageError
 from faultlib.inject import background, ops, values
-from faultlib.inject.compile import WorkingDirectory
+from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.events import Event
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.ops import Operation

@@ -69,7 +69,7 @@ def change_rules(session: faultlib.Session, child: subprocess.Popen[bytes]) -> i
     deadline = time.monotonic() + DEADLINE_SECONDS
     while child.poll() is None:
         assert time.monotonic() < deadline
-        if session.block._next_slot < 3500:  # a session has room for 4,096 rules in all
+        if session.block.live._next_slot < 3500:  # a session has room for 4,096 rules in all
             live.append(session.add(RULES[changes % len(RULES)]))
         if len(live) > 4:
             session.remove(*live.pop(0))

@@ -181,6 +181,6 @@ def test_what_there_is_no_room_for_is_refused_before_anything_changes() -> None:
     with Session() as session:
         with pytest.raises(FaultlibError, match="at most 15 times in advance"):
             session.add(*(f"clock:jump=1s:at={i}h" for i in range(1, 17)))
-        assert session.block.rules == {}
+        assert session.block.live.rules == {}
         session.add(*(f"clock:jump=1s:at={i}h" for i in range(1, 16)))
         assert once(session) == [0, 0, 0]

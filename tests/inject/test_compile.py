@@ -18,7 +18,8 @@ from faultlib.errors import RuleError
 from faultlib.inject import compile as compiler
 from faultlib.inject import effects, ops
 from faultlib.inject.check import operations
-from faultlib.inject.compile import WorkingDirectory, compile_rule
+from faultlib.inject.compile import compile_rule
+from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.grammar import parse_rule
 from tests.inject.rule_strategies import clock_texts, rule_texts
 

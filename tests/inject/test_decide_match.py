@@ -9,7 +9,8 @@ from faultlib._core import ffi, lib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faultlib.inject.compile import WorkingDirectory, compile_rule
+from faultlib.inject.compile import compile_rule
+from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.grammar import parse_rule
 from faultlib.inject.rules import Rule

@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from faultlib.inject.effects import Delay, Hang, Kill, Stop
+from faultlib.inject.rules import Rule
 from faultlib.inject.values import Range
 
 
@@ -21,6 +22,20 @@ def test_equality_is_by_class_and_fields() -> None:
     assert Stop() != Hang()
     assert Range(1, 2) != (1, 2)
     assert len({Range(1, 2), Range(1, 2), Range(1, 3)}) == 2
+
+
+def test_where_a_value_comes_from_is_neither_compared_nor_shown() -> None:
+    here, there = Rule(("write",), source="write"), Rule(("write",), source="write:", columns=(("x", 1),))
+    assert here == there
+    assert hash(here) == hash(there)
+    assert repr(here) == repr(there)
+    assert here != Rule(("read",), source="write")
+    assert (here.as_dict()["source"], there.as_dict()["source"]) == ("write", "write:")
+
+
+def test_fields_come_in_their_order_however_they_are_given() -> None:
+    assert Delay(after=True, delay_ns=5).as_dict() == {"delay_ns": 5, "jitter_ns": 0, "after": True}
+    assert [*Delay(after=True, delay_ns=5).as_dict()] == ["delay_ns", "jitter_ns", "after"]
 
 
 def test_values_do_not_change() -> None:

@@ -201,7 +201,7 @@ def test_one_session_from_many_threads(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert sorted(taken) == list(range(400))
-        assert not session.block.rules
+        assert not session.block.live.rules
 
 
 def test_a_forked_child_does_not_end_the_session(tmp_path: Path) -> None:

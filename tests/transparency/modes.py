@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import faultlib
-from faultlib.inject.control import Recording
+from faultlib.inject.recording import Recording
 from faultlib.inject.trace import Journal
 
 ON_PATHS = "open,close,read,write,fsync,truncate,allocate,rename,unlink,link,mkdir,rmdir,stat,attr,readdir,seek,exec"
