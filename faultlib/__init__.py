@@ -4,7 +4,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # what `typing` has, without its import
 if TYPE_CHECKING:
-    from faultlib.errors import CommandNotFound, FaultlibError, NotInstrumentable, RuleError, SessionGone, UsageError
+    from faultlib.errors import (
+        CommandNotFound,
+        FaultlibError,
+        NotExecutable,
+        NotInstrumentable,
+        RuleError,
+        SessionGone,
+        UsageError,
+    )
     from faultlib.inject.grammar import parse_rule as rule
     from faultlib.inject.rules import Rule
     from faultlib.inject.session import Session
@@ -12,12 +20,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "CommandNotFound", "FaultlibError", "NotInstrumentable", "Rule", "RuleError", "RuleReport", "Session", "SessionGone",
-    "Snapshot", "UsageError",
+    "CommandNotFound", "FaultlibError", "NotExecutable", "NotInstrumentable", "Rule", "RuleError", "RuleReport", "Session",
+    "SessionGone", "Snapshot", "UsageError",
     "__version__", "rule",
 ]  # fmt: skip
 _HOMES = {
-    "faultlib.errors": ("CommandNotFound", "FaultlibError", "NotInstrumentable", "RuleError", "SessionGone", "UsageError"),
+    "faultlib.errors": (
+        "CommandNotFound", "FaultlibError", "NotExecutable", "NotInstrumentable", "RuleError", "SessionGone", "UsageError"
+    ),
     "faultlib.inject.grammar": ("rule",),
     "faultlib.inject.rules": ("Rule",),
     "faultlib.inject.session": ("Session",),

@@ -43,6 +43,13 @@ class NotInstrumentable(FaultlibError):
     exit_code = 126
 
 
+class NotExecutable(FaultlibError):
+    """There is such a file, but it cannot be executed: a directory, no permission. Shells say 126 to that as well."""
+
+    slug = "not-executable"
+    exit_code = 126
+
+
 class CommandNotFound(FaultlibError):
     """There is no such program to run."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 
+from faultlib.errors import NotExecutable
 from faultlib.inject import target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from faultlib.inject.session import Session
 
@@ -35,16 +36,20 @@ def run(command: Sequence[str], env: Mapping[str, str], image: target.Image) -> 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, it would take the status with it
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
-        # Python ignores SIGPIPE and SIGXFSZ for itself; a program expects the defaults.
-        pid = os.posix_spawn(
-            target.find(command[0]), list(command), {**env, "LD_PRELOAD": preload}, setsigmask=mask,
-            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
-        )  # fmt: skip
-        return _stand_in(pid)
+        return _stand_in(_spawn(command, {**env, "LD_PRELOAD": preload}, mask))
     finally:
         while signal.sigtimedwait(FORWARDED, 0):  # too late for the target, and nothing to end us by
             continue
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _spawn(command: Sequence[str], env: Mapping[str, str], mask: Iterable[int]) -> int:
+    """Python ignores SIGPIPE and SIGXFSZ for itself; a program expects the defaults."""
+    file = target.find(command[0])
+    try:
+        return os.posix_spawn(file, list(command), env, setsigmask=mask, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
+    except OSError as error:  # too many arguments, no permission for that file system ...
+        raise NotExecutable(f"{command[0]}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _stand_in(pid: int) -> int:

@@ -46,8 +46,8 @@ class Check:
 
 
 def examine(command: str | None = None) -> list[Check]:
-    """Checks the machine and, if given, the program that `command` stands for. Raises CommandNotFound."""
-    return [*machine(), *program(target.find(command) if command else _tiny())]
+    """Checks the machine and, if given, the program that `command` stands for. Raises CommandNotFound or NotExecutable."""
+    return [*machine(), *program(_tiny() if command is None else target.find(command), command)]
 
 
 def instrumentable(checks: list[Check]) -> bool:
@@ -164,20 +164,23 @@ def _can_unshare(flags: int) -> bool:
 # the program
 
 
-def program(file: Path) -> Iterator[Check]:
-    """The checks of one program."""
+def program(file: Path, command: str | None = None) -> Iterator[Check]:
+    """The checks of one program. Raises CommandNotFound or NotExecutable for the interpreter of a script."""
     file = behind_env(file)
-    try:
-        image = target.inspect(file)
-    except OSError as error:
-        yield Check("program", "fatal", f"{error.filename}: {error.strerror}", "give a file that can be read")
-        return
+    image = target.look(command or str(file), file)
     by = "" if image.path == file else f", run by {image.path}"
     if image.why_not:
         yield Check("program", "fatal", f"{file}{by}: {image.why_not}", _instead(image))
         return
+    if image.interpreter is None and not os.access(image.path, os.R_OK):
+        advice = "`run` starts it all the same, and says if the shim does not wake up in it"
+        yield Check("program", "problem", f"{file}{by}: may not be read, so it is not known what it is", advice)
+        return
     yield Check("program", "ok", f"{file}{by}")
-    libraries = loaded_libraries(image)
+    libraries, missing = loaded_libraries(image)
+    if missing:
+        advice = "set LD_LIBRARY_PATH as it is when the program runs, or install them"
+        yield Check("libraries", "problem", f"not found: {' '.join(missing)}", advice)
     yield libc(image, libraries)
     yield from attach(image, libraries)
     yield io_uring(libraries, _read(_SYSCTL / "kernel/io_uring_disabled"))
@@ -200,24 +203,33 @@ def behind_env(file: Path) -> Path:
 
 def _instead(image: Image) -> str:
     assert image.why_not
+    if "#!" in image.why_not:
+        return f"give it a first line such as #!/bin/sh, or run it by its interpreter: sh {image.path}"
+    if "beginning" in image.why_not:
+        return "it is damaged: build or install it again"
     if "static" in image.why_not:
         return "build it dynamically (Go: -linkmode=external or CGO_ENABLED=1 with net or os/user; C: without -static)"
     if "LD_PRELOAD" in image.why_not:
         return "run faultlib as its owner or as root, or test a plain copy (cp keeps neither bits nor capabilities)"
-    return "build it for x86_64 or aarch64 against glibc"
+    return f"build it for {platform.machine()} against glibc"
 
 
-def loaded_libraries(image: Image) -> dict[str, Path]:
-    """The libraries that the program's own loader would load, by name. Empty for a program without a loader."""
+def loaded_libraries(image: Image) -> tuple[dict[str, Path], list[str]]:
+    """The libraries that the program's own loader would load, by name, and those that it does not find.
+
+    Asked for the file behind every link: the kernel tells a loader that one, and $ORIGIN is its directory. Nothing is run.
+    """
     if image.interpreter is None:
-        return {}
+        return {}, []
     try:
         done = subprocess.run(
-            [image.interpreter, "--list", image.path.absolute()], capture_output=True, text=True, timeout=DEADLINE_S, check=False
-        )
+            [image.interpreter, image.path.resolve()], capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            env=os.environ | {"LD_TRACE_LOADED_OBJECTS": "1"},
+        )  # fmt: skip
     except OSError:
-        return {}
-    return {name: Path(path) for name, path in re.findall(r"^\s*(\S+) => (\S+) \(", done.stdout, re.MULTILINE)}
+        return {}, []
+    found = {name: Path(path) for name, path in re.findall(r"^\s*(\S+) => (\S+) \(", done.stdout, re.MULTILINE)}
+    return found, re.findall(r"^\s*(\S+) => not found", done.stdout, re.MULTILINE)
 
 
 def libc(image: Image, libraries: dict[str, Path]) -> Check:
@@ -225,7 +237,7 @@ def libc(image: Image, libraries: dict[str, Path]) -> Check:
     file = libraries.get("libc.so.6")
     if not file:
         finding = f"{image.interpreter} does not say which libc it loads"
-        return Check("libc", "problem", finding, f"see what it says: {image.interpreter} --list {image.path}")
+        return Check("libc", "problem", finding, f"see what it says: {image.interpreter} --list {image.path.resolve()}")
     found = re.search(rb"GNU C Library .*? version (\d+)\.(\d+)", file.read_bytes())
     return libc_version((int(found[1]), int(found[2])) if found else None, file)
 
@@ -255,7 +267,7 @@ def attach(image: Image, libraries: dict[str, Path]) -> Iterator[Check]:
     yield Check("session", "ok", "the shim wakes up and finds its session")
     file = libraries.get("libc.so.6")
     exported = file.read_bytes() if file else b""
-    missed = [name for name in process.entries_missed if not file or b"\0%s\0" % name.encode() in exported]
+    missed = [name for name in process.entries_missed if b"\0%s\0" % name.encode() in exported]  # others it does not have
     yield entry_patch(process.entries, missed)
 
 
@@ -274,7 +286,7 @@ def probe(image: Image, libraries: dict[str, Path]) -> ProcessView | None:
     """Launches `true` on the program's libc. Returns its process, None if the shim did not wake up."""
     tiny = target.inspect(_tiny())
     command = [str(tiny.path)]
-    if image.interpreter and loaded_libraries(tiny).get("libc.so.6") != libraries.get("libc.so.6"):
+    if image.interpreter and loaded_libraries(tiny)[0].get("libc.so.6") != libraries.get("libc.so.6"):
         places = ":".join(sorted({str(path.parent) for path in libraries.values()}))
         command = [image.interpreter, "--library-path", places, *command]
     with Session() as session:

@@ -8,7 +8,7 @@ import stat
 import struct
 from pathlib import Path
 
-from faultlib.errors import CommandNotFound, NotInstrumentable
+from faultlib.errors import CommandNotFound, FaultlibError, NotExecutable, NotInstrumentable
 from faultlib.inject.frozen import Frozen
 
 _ELF64 = b"\x7fELF\x02\x01"
@@ -40,34 +40,51 @@ class Image(Frozen):
 
 
 def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Path:
-    """Returns the file that a command name stands for. Raises CommandNotFound, with the nearest name where there is one."""
+    """Returns the file that a command name stands for. Raises CommandNotFound, or NotExecutable for one that is there."""
     place = os.path.join(cwd, command) if cwd is not None and "/" in command else command  # Path drops "./"
-    found = _which(place, path)
+    files = _files(place, path)
+    found = next((file for file in files if os.access(file, os.X_OK) and not os.path.isdir(file)), None)
     if found is None:
-        why = "is not executable" if "/" in command and Path(place).exists() else "was not found"
-        raise CommandNotFound(f"{command}: the command {why}")
+        raise _why_not(command, files)
     if not Path(found).is_file():
-        raise CommandNotFound(f"{command}: the command is not a regular file")
+        raise NotExecutable(f"{command}: is not a regular file")
     return Path(found)
 
 
-def _which(command: str, path: str | None) -> str | None:
-    """Does what shutil.which does, without the import of shutil."""
+def _files(command: str, path: str | None) -> list[str]:
+    """Where a command is looked for; shutil.which would be an import."""
+    if "/" in command:
+        return [command]
     if path is None:
         path = os.environ.get("PATH") if "PATH" in os.environ else os.confstr("CS_PATH")
-    places = path.split(":") if path and "/" not in command else []
-    files = [command] if "/" in command else [os.path.join(place, command) for place in places]
-    return next((file for file in files if os.path.exists(file) and os.access(file, os.X_OK) and not os.path.isdir(file)), None)
+    return [os.path.join(place, command) for place in path.split(":")] if path else []
+
+
+def _why_not(command: str, places: list[str]) -> FaultlibError:
+    """The error for a command that none of the places has, in the words of a shell."""
+    for place in places if command else ():
+        try:
+            mode = Path(place).stat().st_mode
+        except PermissionError:
+            return NotExecutable(f"{command}: permission denied: {place} cannot be reached")
+        except (OSError, ValueError):
+            continue
+        if not stat.S_ISDIR(mode):
+            return NotExecutable(f"{command}: permission denied: {place} is not executable")
+        if "/" in command:
+            return NotExecutable(f"{command}: is a directory")
+    return CommandNotFound(f"{command or repr(command)}: the command was not found")
 
 
 def inspect(file: Path, depth: int = 0, cwd: str | os.PathLike[str] | None = None) -> Image:
     """Reads what the file is; a script's interpreter may be named below `cwd`. Raises OSError if it cannot be read."""
     with file.open("rb") as stream:
         head = stream.read(4096)
-        if head.startswith(b"#!") and depth < _SCRIPT_DEPTH:
+        if head.startswith(b"#!"):
             words = head[2:].split(b"\n", 1)[0].split()
-            if words:
+            if words and depth < _SCRIPT_DEPTH:
                 return inspect(Path(cwd or "", os.fsdecode(words[0])), depth + 1, cwd)
+            return Image(file, None, (), "its #! lines lead to too many scripts" if words else "its #! line names no interpreter")
         if not head.startswith(b"\x7fELF"):
             return Image(file, None, (), f"it is no program and has no #! line (a shell would run it: sh {file})")
         if len(head) < _ELF_HEAD_BYTES:
@@ -122,15 +139,24 @@ def _dynamic(data: mmap.mmap) -> tuple[str | None, tuple[str, ...]]:
     return interpreter, tuple(os.fsdecode(name) for name in names)
 
 
-def check(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Image:
-    """Returns the image of a command that can be instrumented. Raises CommandNotFound or NotInstrumentable."""
-    file = find(command, path, cwd)
+def look(command: str, file: Path, cwd: str | os.PathLike[str] | None = None) -> Image:
+    """Returns the image of a command's file. Raises CommandNotFound or NotExecutable for the interpreter of a script."""
     try:
         image = inspect(file, cwd=cwd)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise CommandNotFound(f"{command}: its interpreter {error.filename} was not found") from error
-        return Image(file, None, (), None)
+    except FileNotFoundError as error:
+        raise CommandNotFound(f"{command}: its interpreter {error.filename} was not found") from error
+    except IsADirectoryError as error:
+        raise NotExecutable(f"{command}: its interpreter {error.filename} is a directory") from error
+    except OSError as error:  # not for us to read, which is no reason not to run it
+        image = Image(Path(error.filename), None, (), None)
+    if image.path != file and not os.access(image.path, os.X_OK):
+        raise NotExecutable(f"{command}: its interpreter {image.path} is not executable")
+    return image
+
+
+def check(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Image:
+    """Returns the image of a command that can be instrumented. Raises CommandNotFound, NotExecutable, NotInstrumentable."""
+    image = look(command, find(command, path, cwd), cwd)
     if image.why_not:
         raise NotInstrumentable(f"{command} cannot be instrumented: {image.why_not}")
     return image

@@ -99,13 +99,60 @@ def test_a_program_with_a_libc_of_its_own_is_probed_on_that(tmp_path: Path) -> N
     """A copy of the loader and libc in another place, as programs bring them along."""
     image = target.inspect(Path(shutil.which("true") or ""))
     assert image.interpreter
-    for file in (Path(image.interpreter), doctor.loaded_libraries(image)["libc.so.6"]):
+    for file in (Path(image.interpreter), doctor.loaded_libraries(image)[0]["libc.so.6"]):
         shutil.copy(file, tmp_path / file.name)
     loader = tmp_path / Path(image.interpreter).name
     program = compiled(tmp_path, f"-Wl,--dynamic-linker={loader}", f"-Wl,-rpath,{tmp_path}")
     found = named(doctor.examine(str(program)))
     assert str(tmp_path / "libc.so.6") in found["libc"].finding
     assert found["session"].verdict == found["entry patch"].verdict == "ok"
+
+
+def test_a_program_whose_libraries_lie_beside_it(faultlib: Run, tmp_path: Path) -> None:
+    """As Java's: the rpath is relative to where the file is, and the name on the command line is a link from elsewhere."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "f.c").write_text("int f(void) { return 0; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "lib" / "libf.so", tmp_path / "f.c"], check=True)
+    (tmp_path / "main.c").write_text("int f(void);\nint main(void) { return f(); }\n")
+    program = tmp_path / "lib" / "main"
+    paths = ["-L", str(tmp_path / "lib"), "-Wl,-rpath,$ORIGIN"]
+    subprocess.run(["cc", "-o", program, tmp_path / "main.c", *paths, "-lf"], check=True)
+    (tmp_path / "link").symlink_to(program)
+    found = named(doctor.examine(str(tmp_path / "link")))
+    assert {check.verdict for check in found.values() if check.name in ("libc", "entry patch", "session", "program")} == {"ok"}
+    assert "libraries" not in found
+    (tmp_path / "lib" / "libf.so").unlink()
+    found = named(doctor.examine(str(tmp_path / "link")))
+    assert (found["libraries"].verdict, found["libraries"].finding) == ("problem", "not found: libf.so")
+    assert found["libc"].verdict == found["entry patch"].verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"garbage", "run it by its interpreter"), (b"\x7fELF\x02\x01", "build or install it again"),
+        (b"\x7fELF\x01\x01" + bytes(60), "build it for"), (b"#!\n", "give it a first line"),
+    ],
+)  # fmt: skip
+def test_what_is_no_program_gets_advice_that_helps(tmp_path: Path, content: bytes, advice: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    (tmp_path / "file").chmod(0o755)
+    check = named(doctor.examine(str(tmp_path / "file")))["program"]
+    assert check.verdict == "fatal"
+    assert advice in check.advice
+    assert "aarch64" not in check.advice or os.uname().machine == "aarch64"
+
+
+def test_a_program_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compiled(tmp_path)
+
+    def refuse(file: Path, depth: int = 0, cwd: object = None) -> target.Image:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(target, "inspect", refuse)
+    monkeypatch.setattr(doctor.os, "access", lambda file, mode: mode != os.R_OK)
+    check = next(doctor.program(program))
+    assert (check.verdict, "may not be read" in check.finding) == ("problem", True)
 
 
 def test_missing_program(faultlib: Run) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+import faultlib as api
+from faultlib.commands import launch
 from tests.conftest import Run
 
 TOUCH = ["--", "touch", "ran"]
@@ -82,13 +86,41 @@ def test_refused_before_anything_runs(faultlib: Run, tmp_path: Path, arguments: 
 
 @pytest.mark.parametrize(
     ("command", "status", "reason"),
-    [(["no-such-command"], 127, "was not found"), (["./plain"], 127, "is not executable"), (["."], 127, "."), ([""], 127, "")],
-)
+    [
+        (["no-such-command"], 127, "no-such-command: the command was not found"), (["./missing"], 127, "was not found"),
+        ([""], 127, "'': the command was not found"), (["."], 127, ".: the command was not found"),
+        (["folder"], 127, "folder: the command was not found"), (["./plain/x"], 127, "was not found"),
+        (["./folder"], 126, "./folder: is a directory"), (["./plain"], 126, "./plain: permission denied: ./plain is not executable"),
+        (["inner"], 126, "inner: permission denied: folder/inner is not executable"), (["/dev/null"], 126, "is not executable"),
+        (["./wrong"], 127, "./wrong: its interpreter /no/where was not found"), (["./to-folder"], 126, "its interpreter /tmp is a directory"),
+        (["./to-plain"], 126, "its interpreter plain is not executable"), (["./garbage"], 126, "it is no program and has no #! line"),
+        (["./nothing"], 126, "its #! line names no interpreter"), (["./loop"], 126, "its #! lines lead to too many scripts"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["run", "doctor"])
 def test_a_command_that_cannot_be_run(
-    faultlib: Run, tmp_path: Path, command: list[str], status: int, reason: str
+    faultlib: Run, tmp_path: Path, verb: str, command: list[str], status: int, reason: str
 ) -> None:
-    (tmp_path / "plain").write_text("echo")
-    done = faultlib("run", *LIVE, "--", *command)
+    """As shells have it: 127 for what is not there, 126 for what is."""
+    (tmp_path / "folder").mkdir()
+    for name in ("plain", "folder/inner"):
+        (tmp_path / name).write_text("echo")
+    lines = {"wrong": "#!/no/where", "to-folder": "#!/tmp", "to-plain": "#!plain", "nothing": "#!", "loop": "#!./loop", "garbage": "x"}
+    for name, line in lines.items():
+        (tmp_path / name).write_text(line + "\n")
+        (tmp_path / name).chmod(0o755)
+    env = os.environ | {"PATH": f"folder:{os.environ['PATH']}"}
+    done = faultlib(verb, *(LIVE if verb == "run" else ()), "--", *command, env=env)
     assert done.returncode == status, done.stderr
-    assert reason in done.stderr
-    assert "Traceback" not in done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert reason in said
+    assert "Traceback" not in said
+
+
+def test_what_the_kernel_does_not_execute_is_126(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> int:
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+
+    monkeypatch.setattr(os, "posix_spawn", refuse)
+    with api.Session() as session, pytest.raises(api.NotExecutable, match="true: argument list too long"):
+        launch.launch(session, ["true"])
