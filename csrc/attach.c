@@ -26,6 +26,7 @@ char fl_link_path[256] FL_EARLY;
  * it; we are never unloaded. */
 __attribute__((weak, visibility("hidden"))) void *__dso_handle FL_EARLY;
 
+union fl_self_page fl_self_page; /* first in .bss: what the kernel is told of it then cuts the mapping once, not twice */
 /* After a fork: the parent's slot and the number that the prepare handler gave to the child. */
 static struct fl_proc *forked_from FL_EARLY;
 static __thread uint32_t fork_number;

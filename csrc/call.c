@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/file.h>
 
-union fl_self_page fl_self_page;
 __thread struct fl_thread fl_thread;
 
 /* libc's function, with the call's arguments. */

@@ -20,9 +20,9 @@
 #define ATTEMPTS 20000
 
 enum { NO_PYTHON, FOUND, ASKED, READY, UNABLE };
-static int state;
+static int state FL_EARLY;
 enum { IDLE, BUSY, LEFT };
-static int dumping;
+static int dumping FL_EARLY;
 
 static void (*dump)(int);
 static int dump_signal;

@@ -10,15 +10,32 @@
 #define MOST_SEGMENTS 16
 #define MOST_ENTRIES 64
 #define SCRIPT_DEPTH 4
+#define BEGINNING 2048 /* holds a script's first line, or headers, segments and the loader's name */
 
 struct file {
     long fd;
+    long n;
     int segments;
+    char beginning[BEGINNING];
     Elf64_Phdr segment[MOST_SEGMENTS];
 };
 
+static int open_file(struct file *file, const char *path)
+{
+    file->segments = 0;
+    file->fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    if (file->fd < 0)
+        return 0;
+    file->n = fl_sys(SYS_pread64, file->fd, file->beginning, BEGINNING, 0);
+    return 1;
+}
+
 static int read_at(const struct file *file, void *out, uint64_t bytes, uint64_t at)
 {
+    if (file->n >= 0 && at < (uint64_t)file->n && bytes <= (uint64_t)file->n - at) {
+        memcpy(out, file->beginning + at, bytes);
+        return 1;
+    }
     return fl_sys(SYS_pread64, file->fd, out, bytes, at) == (long)bytes;
 }
 
@@ -95,7 +112,9 @@ static void look_at_elf(struct file *file, struct fl_image *image)
 /* Puts a script's interpreter into `name`; 0 if it is none. */
 static int interpreter_of(const struct file *file, char *name, long room)
 {
-    long n = fl_sys(SYS_pread64, file->fd, name, room - 1, 0);
+    long n = file->n < room - 1 ? file->n : room - 1;
+    if (n > 0)
+        memcpy(name, file->beginning, (size_t)n);
     if (n < 3 || name[0] != '#' || name[1] != '!')
         return 0;
     name[n] = '\0';
@@ -111,8 +130,8 @@ void fl_look_at_image(const char *path, struct fl_image *image)
     char name[256];
     *image = (struct fl_image){.loader = FL_LOADER_GLIBC};
     for (int depth = 0; depth < SCRIPT_DEPTH; depth++) {
-        struct file file = {.fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0)};
-        if (file.fd < 0)
+        struct file file; /* not cleared: it is large */
+        if (!open_file(&file, path))
             return;
         int script = interpreter_of(&file, name, sizeof name);
         if (!script)

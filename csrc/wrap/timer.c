@@ -37,7 +37,7 @@ struct timer {
 };
 static struct timer timers[TIMERS]; /* the first place is the interval timer's */
 static uint32_t armed_word; /* futex: grows when a timer is armed */
-static int32_t keeper_pid;
+static int32_t keeper_pid FL_EARLY;
 static char keeper_stack[KEEPER_STACK] __attribute__((aligned(64)));
 
 static int my_pid(void) { return (int)fl_sys1(SYS_getpid, 0); }
