@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from faultlib._core import ffi, lib
 
-from faultlib.inject.control import Recording
+from faultlib.inject.recording import Recording
 from faultlib.inject.events import Event
 from faultlib.inject.ops import ALL_OPERATIONS, OPERATIONS, Operation
 from faultlib.inject.session import Session
