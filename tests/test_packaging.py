@@ -94,7 +94,7 @@ def test_sdist_has_sources_tests_and_examples(built: Built) -> None:
 def test_shim_depends_on_libc_alone_and_exports_only_what_it_intercepts(built: Built, tmp_path: Path) -> None:
     shim = tmp_path / "shim.so"
     shim.write_bytes(built.files["faultlib/libfaultlib_preload.so"])
-    assert set(target.inspect(shim).needed) <= {"libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+    assert set(target.inspect(str(shim)).needed) <= {"libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
     defined = {line.split()[-1].split("@")[0] for line in command("nm", "-D", "--defined-only", shim, cwd=tmp_path).splitlines()}
     assert defined <= set(re.findall(r"^FL_(?:SYM|OWN)\((\w+),", (ROOT / "csrc" / "ops.def").read_text(), re.MULTILINE))
     assert {"write", "openat64", "vfork", "__open_2", "syscall"} <= defined

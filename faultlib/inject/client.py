@@ -54,7 +54,7 @@ class Connection:
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         title = f"session {folder.read_name(place.path) or place.pid}"
         try:
-            stream.connect(str(place.path / folder.SOCKET))
+            stream.connect(os.path.join(place.path, folder.SOCKET))
         except PermissionError:
             stream.close()
             raise UsageError(f"the {title} is another user's") from None
@@ -164,7 +164,7 @@ def _mine() -> Iterator[Place]:
     """The sessions that this user may change: root everybody's."""
     for place in folder.places():
         with contextlib.suppress(OSError):
-            if os.geteuid() in (0, place.path.stat().st_uid) and folder.owner_lives(place):
+            if os.geteuid() in (0, os.stat(place.path).st_uid) and folder.owner_lives(place):
                 yield place
 
 
@@ -237,7 +237,7 @@ def sessions() -> list[Listed]:
         if not folder.owner_lives(place):
             continue
         try:
-            user = place.path.stat().st_uid
+            user = os.stat(place.path).st_uid
             with Attached(Connection.to(place)) as session:
                 snapshot = session.snapshot()
         except FileNotFoundError:

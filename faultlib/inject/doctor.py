@@ -47,7 +47,7 @@ class Check:
 
 def examine(command: str | None = None) -> list[Check]:
     """Checks the machine and, if given, the program that `command` stands for. Raises CommandNotFound or NotExecutable."""
-    return [*machine(), *program(_tiny() if command is None else target.find(command), command)]
+    return [*machine(), *program(_tiny() if command is None else Path(target.find(command)), command)]
 
 
 def instrumentable(checks: list[Check]) -> bool:
@@ -62,7 +62,7 @@ def machine() -> Iterator[Check]:
     """The checks that do not depend on the program."""
     yield kernel(platform.release())
     yield architecture(platform.machine())
-    yield shim(folder.SHIM)
+    yield shim(Path(folder.SHIM))
     yield proc(folder.why_no_proc())
     yield session_folder()
     yield preload(os.environ.get("LD_PRELOAD", ""))
@@ -109,7 +109,7 @@ def proc(why_not: str | None) -> Check:
 
 def session_folder() -> Check:
     """There is a place for the folders of sessions."""
-    base = folder.base()
+    base = Path(folder.base())
     if re.search(r"[\s:]", str(base)):
         return Check("sessions", "fatal", f"{base}: LD_PRELOAD allows no space or colon", "set TMPDIR to another directory")
     if not os.access(base, os.W_OK | os.X_OK):
@@ -167,8 +167,8 @@ def _can_unshare(flags: int) -> bool:
 def program(file: Path, command: str | None = None) -> Iterator[Check]:
     """The checks of one program. Raises CommandNotFound or NotExecutable for the interpreter of a script."""
     file = behind_env(file)
-    image = target.look(command or str(file), file)
-    by = "" if image.path == file else f", run by {image.path}"
+    image = target.look(command or str(file), str(file))
+    by = "" if image.path == str(file) else f", run by {image.path}"
     if image.why_not:
         yield Check("program", "fatal", f"{file}{by}: {image.why_not}", _instead(image))
         return
@@ -223,7 +223,7 @@ def loaded_libraries(image: Image) -> tuple[dict[str, Path], list[str]]:
         return {}, []
     try:
         done = subprocess.run(
-            [image.interpreter, image.path.resolve()], capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+            [image.interpreter, Path(image.path).resolve()], capture_output=True, text=True, timeout=DEADLINE_S, check=False,
             env=os.environ | {"LD_TRACE_LOADED_OBJECTS": "1"},
         )  # fmt: skip
     except OSError:
@@ -237,7 +237,7 @@ def libc(image: Image, libraries: dict[str, Path]) -> Check:
     file = libraries.get("libc.so.6")
     if not file:
         finding = f"{image.interpreter} does not say which libc it loads"
-        return Check("libc", "problem", finding, f"see what it says: {image.interpreter} --list {image.path.resolve()}")
+        return Check("libc", "problem", finding, f"see what it says: {image.interpreter} --list {Path(image.path).resolve()}")
     found = re.search(rb"GNU C Library .*? version (\d+)\.(\d+)", file.read_bytes())
     return libc_version((int(found[1]), int(found[2])) if found else None, file)
 
@@ -284,7 +284,7 @@ def entry_patch(done: Sequence[str], missed: Sequence[str]) -> Check:
 
 def probe(image: Image, libraries: dict[str, Path]) -> ProcessView | None:
     """Launches `true` on the program's libc. Returns its process, None if the shim did not wake up."""
-    tiny = target.inspect(_tiny())
+    tiny = target.inspect(str(_tiny()))
     command = [str(tiny.path)]
     if image.interpreter and loaded_libraries(tiny)[0].get("libc.so.6") != libraries.get("libc.so.6"):
         places = ":".join(sorted({str(path.parent) for path in libraries.values()}))
@@ -306,10 +306,10 @@ def io_uring(libraries: dict[str, Path], disabled: str | None) -> Check:
 
 def python_stacks(image: Image) -> Check:
     """Whether source lines of a Python program can be had."""
-    name = image.path.resolve().name
+    name = Path(image.path).resolve().name
     if not name.startswith(("python", "pypy")):
         return Check("Python lines", "ok", "not a Python program")
-    version = python_version(image.path)
+    version = python_version(Path(image.path))
     text = ".".join(map(str, version)) if version else "of unknown version"
     if version and STACKS[0] <= version <= STACKS[1] and name.startswith("python"):
         return Check("Python lines", "ok", f"CPython {text}")

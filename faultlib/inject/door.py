@@ -5,7 +5,6 @@ from __future__ import annotations
 import _socket
 import os
 import select
-from pathlib import Path
 
 from faultlib.errors import FaultlibError
 from faultlib.inject import folder
@@ -14,12 +13,12 @@ PATH_BYTES = 107
 BACKLOG = 16
 
 
-def open_door(place: Path) -> int:
+def open_door(place: str) -> int:
     """Listens on the socket in a session's folder, which is for its owner only; returns the descriptor.
 
     Raises FaultlibError if that cannot be.
     """
-    path = str(place / folder.SOCKET)
+    path = os.path.join(place, folder.SOCKET)
     if len(os.fsencode(path)) > PATH_BYTES:
         raise FaultlibError(f"{path} is too long for a socket: set FAULTLIB_DIR to a shorter one")
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)

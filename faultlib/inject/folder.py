@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import stat
-from pathlib import Path
 
 from faultlib.errors import FaultlibError, NameTaken, UsageError
 from faultlib.inject import target
@@ -20,8 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-SHIM = Path(__file__).resolve().parent.parent / "libfaultlib_preload.so"
+SHIM = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "libfaultlib_preload.so")
 _NAME = r"faultlib\.(\d+)\.(\d+)\.([0-9a-f]+)"
+SHM = "/dev/shm"
 SOCKET = "control"
 NAME = "name"
 MOUNT_PROC = "mount -t proc proc /proc"
@@ -32,72 +32,79 @@ RESERVED = ("list", "add", "remove", "reset", "clock", "stats", "sessions")
 class Place(Frozen):
     """What a folder's name says: the owner's pid, its descriptor of the control block, the session's random number."""
 
-    path: Path
+    path: str
     pid: int
     descriptor: int
     uid: int
 
 
-def base() -> Path:
+def base() -> str:
     """Where sessions' folders are made: $FAULTLIB_DIR, else /dev/shm, else the temporary directory."""
     if named := os.environ.get("FAULTLIB_DIR"):
-        return Path(named).absolute()
-    shm = Path("/dev/shm")
-    if shm.is_dir() and os.access(shm, os.W_OK | os.X_OK):
-        return shm
+        return os.path.join(os.getcwd(), named)
+    if os.path.isdir(SHM) and os.access(SHM, os.W_OK | os.X_OK):
+        return SHM
     import tempfile
 
-    return Path(tempfile.gettempdir())
+    return tempfile.gettempdir()
 
 
 def why_no_proc() -> str | None:
     """What is wrong with /proc, by which programs reach the session's control block; None if nothing is."""
     try:
-        own = Path("/proc/self").readlink()
+        own = os.readlink("/proc/self")
     except OSError:
         return "/proc is not mounted"
-    return None if own.name == str(os.getpid()) else "/proc is that of another pid namespace"
+    return None if own == str(os.getpid()) else "/proc is that of another pid namespace"
 
 
-def create(descriptor: int, uid: int) -> Path:
+def create(descriptor: int, uid: int) -> str:
     """Makes the folder of this process' session. Raises FaultlibError if that cannot be done."""
     if why := why_no_proc():
         raise FaultlibError(f"{why}, and programs find their session there: {MOUNT_PROC}")
     sweep()
-    folder = base() / f"faultlib.{os.getpid()}.{descriptor}.{uid:x}"
-    if any(c.isspace() or c == ":" for c in str(folder)):
-        raise FaultlibError(f"{folder.parent} cannot hold a session: LD_PRELOAD allows no space or colon; set FAULTLIB_DIR")
+    where = base()
+    folder = os.path.join(where, f"faultlib.{os.getpid()}.{descriptor}.{uid:x}")
+    if any(c.isspace() or c == ":" for c in folder):
+        raise FaultlibError(f"{where} cannot hold a session: LD_PRELOAD allows no space or colon; set FAULTLIB_DIR")
     try:
-        folder.mkdir(mode=0o755)
-        folder.chmod(0o755)
+        os.mkdir(folder, 0o755)
+        os.chmod(folder, 0o755)
     except OSError as error:
         raise FaultlibError(f"cannot make the session's folder {folder}: {error.strerror}") from error
     return folder
 
 
-def link(folder: Path, launch: int) -> Path:
+def link(folder: str, launch: int) -> str:
     """Makes the link of one launched command and returns it: the value for LD_PRELOAD."""
-    if not SHIM.exists():
+    if not os.path.exists(SHIM):
         raise FaultlibError(f"{SHIM} is missing: the package was not built")
-    path = folder / f"{launch}.so"
-    path.symlink_to(SHIM if _everybody_reads(SHIM) else _copy(folder))
+    path = os.path.join(folder, f"{launch}.so")
+    os.symlink(SHIM if _everybody_reads(SHIM) else _copy(folder), path)
     return path
 
 
-def _everybody_reads(file: Path) -> bool:
-    return bool(file.stat().st_mode & stat.S_IROTH) and all(parent.stat().st_mode & stat.S_IXOTH for parent in file.parents)
+def _everybody_reads(file: str) -> bool:
+    if not os.stat(file).st_mode & stat.S_IROTH:
+        return False
+    while file != "/":
+        file = os.path.dirname(file)
+        if not os.stat(file).st_mode & stat.S_IXOTH:
+            return False
+    return True
 
 
-def _copy(folder: Path) -> Path:
+def _copy(folder: str) -> str:
     """A shim in somebody's private directory is copied: the loader would complain in a child that changes its user."""
-    copy = folder / "shim"
+    copy = os.path.join(folder, "shim")
     if os.statvfs(folder).f_flag & os.ST_NOEXEC:
         return SHIM
-    if not copy.exists():
-        part = folder / f"shim.{os.getpid()}"
-        part.write_bytes(SHIM.read_bytes())
-        part.chmod(0o755)
-        part.rename(copy)
+    if not os.path.exists(copy):
+        part = os.path.join(folder, f"shim.{os.getpid()}")
+        with open(SHIM, "rb") as shim, open(part, "wb") as file:
+            file.write(shim.read())
+        os.chmod(part, 0o755)
+        os.rename(part, copy)
     return copy
 
 
@@ -135,28 +142,30 @@ def naming() -> Iterator[None]:
         os.close(descriptor)
 
 
-def take_name(folder: Path, name: str) -> None:
+def take_name(folder: str, name: str) -> None:
     """Gives a session its name, under `naming`. Raises NameTaken if another one of this user's has it."""
     user = os.getuid()
     for place in places():
-        if read_name(place.path) == name and place.path.stat().st_uid == user and owner_lives(place):
+        if read_name(place.path) == name and os.stat(place.path).st_uid == user and owner_lives(place):
             raise NameTaken(f"a session named {name} is running already, process {place.pid}")
-    (folder / NAME).write_text(name)
+    with open(os.path.join(folder, NAME), "w") as file:
+        file.write(name)
 
 
-def read_name(folder: Path) -> str | None:
+def read_name(folder: str) -> str | None:
     """The name of the session in a folder, None if it has none."""
     try:
-        return (folder / NAME).read_text()
+        with open(os.path.join(folder, NAME)) as file:
+            return file.read()
     except OSError:
         return None
 
 
-def parse(path: Path) -> Place | None:
+def parse(path: str) -> Place | None:
     """Reads a folder's name; None if it is not a session's."""
     import re
 
-    found = re.fullmatch(_NAME, path.name)
+    found = re.fullmatch(_NAME, os.path.basename(path))
     if not found:
         return None
     return Place(path, int(found[1]), int(found[2]), int(found[3], 16))
@@ -164,13 +173,18 @@ def parse(path: Path) -> Place | None:
 
 def places() -> list[Place]:
     """The folders of sessions, those whose owner is gone included."""
-    return [place for path in sorted(base().glob("faultlib.*")) if (place := parse(path))]
+    where = base()
+    try:
+        names = sorted(name for name in os.listdir(where) if name.startswith("faultlib."))
+    except OSError:  # whoever makes a folder there says so
+        names = []
+    return [place for name in names if (place := parse(os.path.join(where, name)))]
 
 
 def owner_lives(place: Place) -> bool:
     """Whether the process that the folder names exists and, as far as we may look, holds a control block there."""
     try:
-        target = str(Path(f"/proc/{place.pid}/fd/{place.descriptor}").readlink())
+        target = os.readlink(f"/proc/{place.pid}/fd/{place.descriptor}")
     except PermissionError:
         return True
     except OSError:
@@ -183,25 +197,27 @@ def sweep() -> None:
 
     A target that is left still needs its link: the loader would complain in each of its children.
     """
-    stale = [place for place in places() if place.path.stat().st_uid == os.getuid() and not owner_lives(place)]
+    stale = [place for place in places() if os.stat(place.path).st_uid == os.getuid() and not owner_lives(place)]
     if not stale:
         return
-    environments = [text for process in Path("/proc").glob("[0-9]*") if (text := _environment(process))]
+    environments = [text for pid in os.listdir("/proc") if pid.isdigit() and (text := _environment(pid))]
     for place in stale:
-        if not any(os.fsencode(place.path.name) in text for text in environments):
+        if not any(os.fsencode(os.path.basename(place.path)) in text for text in environments):
             remove(place.path)
 
 
-def _environment(process: Path) -> bytes:
+def _environment(pid: str) -> bytes:
     try:
-        return (process / "environ").read_bytes()
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
     except OSError:  # ended meanwhile, or another user's
         return b""
 
 
-def remove(folder: Path) -> None:
+def remove(folder: str) -> None:
     """Removes the folder and what is in it; what is gone already is no error."""
     with contextlib.suppress(FileNotFoundError):
-        for path in list(folder.iterdir()):
-            path.unlink(missing_ok=True)
-        folder.rmdir()
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
+        os.rmdir(folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import threading
-from pathlib import Path
 
 from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError
@@ -23,7 +22,7 @@ GOODBYE_S = 0.05
 class Guard:
     """Keeps one guard process alive until `dismiss`."""
 
-    def __init__(self, block: ControlBlock, folder: Path) -> None:
+    def __init__(self, block: ControlBlock, folder: str) -> None:
         self._block = block
         self._folder = ffi.new("char[]", os.fsencode(folder))
         self._owner = os.pidfd_open(os.getpid())
@@ -69,4 +68,4 @@ class Guard:
 
     def _targets_left(self) -> bool:
         busy = ("live", "exec-pending")
-        return any(p.state in busy and Path(f"/proc/{p.pid}").exists() for p in self._block.processes())
+        return any(p.state in busy and os.path.exists(f"/proc/{p.pid}") for p in self._block.processes())

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Any, Self
 
@@ -67,15 +68,15 @@ class Session:
         self._seen: list[Event] = []
         self._reader: EventReader | None = None
         try:
-            self.folder = folders.create(self.block.descriptor, self.block.ctl.uid)
+            self._folder = folders.create(self.block.descriptor, self.block.ctl.uid)
         except BaseException:
             self.block.close()
             raise
         try:
             self._listener = self._open_door()
-            self._guard = Guard(self.block, self.folder)
+            self._guard = Guard(self.block, self._folder)
         except BaseException:
-            folders.remove(self.folder)
+            folders.remove(self._folder)
             self.block.close()
             raise
         self._stop_serving = os.eventfd(0, os.EFD_CLOEXEC)
@@ -91,10 +92,10 @@ class Session:
     def _open_door(self) -> int:
         """Opens the control socket; under its name, if the session has one."""
         if self.name is None:
-            return door.open_door(self.folder)
+            return door.open_door(self._folder)
         with folders.naming():
-            folders.take_name(self.folder, self.name)
-            return door.open_door(self.folder)
+            folders.take_name(self._folder, self.name)
+            return door.open_door(self._folder)
 
     def _serve(self) -> None:
         if self._waits_for_knock() and not door.wait_for_knock(self._listener, self._stop_serving):
@@ -205,6 +206,13 @@ class Session:
 
     # targets
 
+    @property
+    def folder(self) -> Path:
+        """Where the session keeps its links and its socket."""
+        from pathlib import Path
+
+        return Path(self._folder)
+
     def environment(self, label: str = "", env: Mapping[str, str] | None = None) -> dict[str, str]:
         """Returns an environment in which a command joins this session, as the root of a tree of its own.
 
@@ -224,7 +232,7 @@ class Session:
         launch = self._launch(number)
         launch.claimed, launch.number = 0, number
         ffi.memmove(launch.label, encoded + b"\0", len(encoded) + 1)
-        return str(folders.link(self.folder, number)), number
+        return folders.link(self._folder, number), number
 
     def _launch(self, number: int) -> Any:
         return self.block.area("struct fl_launch", "launches_off")[number % lib.FL_MAX_LAUNCHES]

@@ -6,7 +6,6 @@ import mmap
 import os
 import stat
 import struct
-from pathlib import Path
 
 from faultlib.errors import CommandNotFound, FaultlibError, NotExecutable, NotInstrumentable
 from faultlib.inject.frozen import Frozen
@@ -28,7 +27,7 @@ class Image(Frozen):
     `why_not` is the reason that the shim cannot be loaded, None if it can. `needed` are its shared libraries.
     """
 
-    path: Path
+    path: str
     interpreter: str | None
     needed: tuple[str, ...]
     why_not: str | None
@@ -39,16 +38,16 @@ class Image(Frozen):
         return listed if first is None or listed.split(":")[0] == first else f"{first}{OURS}{listed}"
 
 
-def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> Path:
+def find(command: str, path: str | None = None, cwd: str | os.PathLike[str] | None = None) -> str:
     """Returns the file that a command name stands for. Raises CommandNotFound, or NotExecutable for one that is there."""
-    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command  # Path drops "./"
+    place = os.path.join(cwd, command) if cwd is not None and "/" in command else command
     files = _files(place, path)
     found = next((file for file in files if os.access(file, os.X_OK) and not os.path.isdir(file)), None)
     if found is None:
         raise _why_not(command, files)
-    if not Path(found).is_file():
+    if not os.path.isfile(found):
         raise NotExecutable(f"{command}: is not a regular file")
-    return Path(found)
+    return found
 
 
 def _files(command: str, path: str | None) -> list[str]:
@@ -64,7 +63,7 @@ def _why_not(command: str, places: list[str]) -> FaultlibError:
     """The error for a command that none of the places has, in the words of a shell."""
     for place in places if command else ():
         try:
-            mode = Path(place).stat().st_mode
+            mode = os.stat(place).st_mode
         except PermissionError:
             return NotExecutable(f"{command}: permission denied: {place} cannot be reached")
         except (OSError, ValueError):
@@ -76,14 +75,14 @@ def _why_not(command: str, places: list[str]) -> FaultlibError:
     return CommandNotFound(f"{command or repr(command)}: the command was not found")
 
 
-def inspect(file: Path, depth: int = 0, cwd: str | os.PathLike[str] | None = None) -> Image:
+def inspect(file: str, depth: int = 0, cwd: str | os.PathLike[str] | None = None) -> Image:
     """Reads what the file is; a script's interpreter may be named below `cwd`. Raises OSError if it cannot be read."""
-    with file.open("rb") as stream:
+    with open(file, "rb") as stream:
         head = stream.read(4096)
         if head.startswith(b"#!"):
             words = head[2:].split(b"\n", 1)[0].split()
             if words and depth < _SCRIPT_DEPTH:
-                return inspect(Path(cwd or "", os.fsdecode(words[0])), depth + 1, cwd)
+                return inspect(os.path.join(cwd or "", os.fsdecode(words[0])), depth + 1, cwd)
             return Image(file, None, (), "its #! lines lead to too many scripts" if words else "its #! line names no interpreter")
         if not head.startswith(b"\x7fELF"):
             return Image(file, None, (), f"it is no program and has no #! line (a shell would run it: sh {file})")
@@ -101,12 +100,12 @@ def inspect(file: Path, depth: int = 0, cwd: str | os.PathLike[str] | None = Non
     return Image(file, interpreter, needed, _reason(file, interpreter))
 
 
-def _reason(file: Path, interpreter: str | None) -> str | None:
-    if interpreter is None and not file.resolve().name.startswith("ld-linux"):
+def _reason(file: str, interpreter: str | None) -> str | None:
+    if interpreter is None and not os.path.basename(os.path.realpath(file)).startswith("ld-linux"):
         return "it is statically linked: no shim can be loaded into it"
     if interpreter is not None and "/ld-linux" not in interpreter:
         return f"it is loaded by {interpreter}, which is not glibc's loader"
-    mode = file.stat()
+    mode = os.stat(file)
     if mode.st_mode & stat.S_ISUID and mode.st_uid != os.geteuid():
         return "it is setuid: the loader ignores LD_PRELOAD there"
     if mode.st_mode & stat.S_ISGID and mode.st_mode & stat.S_IXGRP and mode.st_gid != os.getegid():
@@ -139,7 +138,7 @@ def _dynamic(data: mmap.mmap) -> tuple[str | None, tuple[str, ...]]:
     return interpreter, tuple(os.fsdecode(name) for name in names)
 
 
-def look(command: str, file: Path, cwd: str | os.PathLike[str] | None = None) -> Image:
+def look(command: str, file: str, cwd: str | os.PathLike[str] | None = None) -> Image:
     """Returns the image of a command's file. Raises CommandNotFound or NotExecutable for the interpreter of a script."""
     try:
         image = inspect(file, cwd=cwd)
@@ -148,7 +147,7 @@ def look(command: str, file: Path, cwd: str | os.PathLike[str] | None = None) ->
     except IsADirectoryError as error:
         raise NotExecutable(f"{command}: its interpreter {error.filename} is a directory") from error
     except OSError as error:  # not for us to read, which is no reason not to run it
-        image = Image(Path(error.filename), None, (), None)
+        image = Image(error.filename, None, (), None)
     if image.path != file and not os.access(image.path, os.X_OK):
         raise NotExecutable(f"{command}: its interpreter {image.path} is not executable")
     return image

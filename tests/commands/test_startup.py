@@ -16,10 +16,10 @@ import faultlib
 PLACES = [str(Path(file or "").parent) for file in (Path(faultlib.__file__).parent, _cffi_backend.__file__, Path(click.__file__).parent)]
 RULE = "write:error=EIO:path=*/x"
 MAIN = "from faultlib.__main__ import main; main()"
-MOST, MOST_WITH_A_RULE = 75, 95
+MOST, MOST_WITH_A_RULE = 60, 75
 HEAVY = {
-    "ast", "asyncio", "click", "dataclasses", "difflib", "gettext", "inspect", "json", "platform", "psutil", "pydantic",
-    "random", "rich", "selectors", "shutil", "socket", "subprocess", "tempfile", "typing", "uuid", "yaml",
+    "ast", "asyncio", "click", "dataclasses", "difflib", "gettext", "inspect", "json", "pathlib", "platform", "psutil", "pydantic",
+    "random", "rich", "selectors", "shutil", "socket", "subprocess", "tempfile", "typing", "urllib", "uuid", "yaml",
 }  # fmt: skip
 OF_RULES = {f"faultlib.inject.{name}" for name in ("grammar", "rules", "check", "effects", "ops", "live", "clock", "events")}
 

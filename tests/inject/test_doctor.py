@@ -90,14 +90,14 @@ def test_file_capabilities_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     program = compiled(tmp_path)
     monkeypatch.setattr(target.os, "listxattr", lambda file: ["security.capability"])
     monkeypatch.setattr(target.os, "geteuid", lambda: 12345)
-    assert "capabilities" in (target.inspect(program).why_not or "")
+    assert "capabilities" in (target.inspect(str(program)).why_not or "")
     monkeypatch.setattr(target.os, "geteuid", lambda: 0)
-    assert target.inspect(program).why_not is None
+    assert target.inspect(str(program)).why_not is None
 
 
 def test_a_program_with_a_libc_of_its_own_is_probed_on_that(tmp_path: Path) -> None:
     """A copy of the loader and libc in another place, as programs bring them along."""
-    image = target.inspect(Path(shutil.which("true") or ""))
+    image = target.inspect(shutil.which("true") or "")
     assert image.interpreter
     for file in (Path(image.interpreter), doctor.loaded_libraries(image)[0]["libc.so.6"]):
         shutil.copy(file, tmp_path / file.name)
@@ -161,7 +161,7 @@ def test_missing_program(faultlib: Run) -> None:
 
 def test_a_shim_that_does_not_wake_up_is_fatal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     compiled(tmp_path, "-shared", "-fPIC")
-    monkeypatch.setattr(folder, "SHIM", tmp_path / "tiny")
+    monkeypatch.setattr(folder, "SHIM", str(tmp_path / "tiny"))
     assert named(doctor.examine())["session"].verdict == "fatal"
 
 
@@ -203,8 +203,8 @@ def test_other_machines(check: Check, verdict: Verdict, word: str) -> None:
 
 def test_a_shim_that_may_not_be_executed_is_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.os, "statvfs", lambda file: SimpleNamespace(f_flag=os.ST_NOEXEC))
-    assert "noexec" in doctor.shim(folder.SHIM).finding
-    assert doctor.shim(folder.SHIM).verdict == "fatal"
+    assert "noexec" in doctor.shim(Path(folder.SHIM)).finding
+    assert doctor.shim(Path(folder.SHIM)).verdict == "fatal"
 
 
 def test_where_sessions_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

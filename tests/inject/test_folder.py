@@ -21,7 +21,7 @@ def private_shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     shutil.copy(folder.SHIM, home / "shim.so")
-    monkeypatch.setattr(folder, "SHIM", home / "shim.so")
+    monkeypatch.setattr(folder, "SHIM", str(home / "shim.so"))
     return home / "shim.so"
 
 
@@ -49,7 +49,7 @@ def test_another_users_loader_says_nothing(private_shim: Path, tmp_path: Path) -
 def test_where_programs_may_not_lie_the_shim_stays_where_it_is(private_shim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder.os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_NOEXEC))
     with faultlib.Session() as session:
-        assert folder.link(session.folder, 1).readlink() == private_shim
+        assert Path(folder.link(str(session.folder), 1)).readlink() == private_shim
 
 
 @pytest.mark.parametrize(

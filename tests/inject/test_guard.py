@@ -117,7 +117,7 @@ class Victim:
 
 
 def folders_of(pid: int) -> list[Path]:
-    return list(folder.base().glob(f"faultlib.{pid}.*"))
+    return list(Path(folder.base()).glob(f"faultlib.{pid}.*"))
 
 
 @pytest.mark.parametrize("whom", VICTIMS)

@@ -100,7 +100,7 @@ def test_killed_controller_leaves_targets_running_and_disarmed(tmp_path: Path) -
         assert time.monotonic() < deadline, "still armed"
         time.sleep(0.05)
     (tmp_path / "stop").touch()
-    while list(folder.base().glob(f"faultlib.{controller.pid}.*")):
+    while list(Path(folder.base()).glob(f"faultlib.{controller.pid}.*")):
         assert time.monotonic() < deadline, "the folder was left behind"
         time.sleep(0.05)
 
@@ -139,3 +139,10 @@ def test_address_sanitizer_targets(faultlib: Run, tmp_path: Path, compiler: str)
     done = faultlib("run", "-e", "write:error=EIO:path=out", "--", "./a", timeout=30)
     assert done.returncode == 7
     assert "write #1" in done.stderr
+
+
+def test_a_script_is_started_by_the_name_that_was_given(faultlib: Run, tmp_path: Path) -> None:
+    script = tmp_path / "show"
+    script.write_text("#!/bin/sh\necho $0\n")
+    script.chmod(0o755)
+    assert faultlib("run", "--", "./show").stdout == "./show\n"

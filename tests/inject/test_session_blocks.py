@@ -71,7 +71,7 @@ def test_a_file_that_is_no_sealed_block_is_not_mapped(tmp_path: Path) -> None:
         other.truncate(1 << 24)
         place = Path(os.environ["FAULTLIB_DIR"]) / f"faultlib.{os.getpid()}.{other.fileno()}.{session.block.ctl.uid:x}"
         place.mkdir()
-        link = folder.link(place, 1)
+        link = folder.link(str(place), 1)
         env = {**os.environ, "LD_PRELOAD": str(link)}
         done = subprocess.run(SCRIPT, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
         shutil.rmtree(place)
@@ -81,7 +81,7 @@ def test_a_file_that_is_no_sealed_block_is_not_mapped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["x", "faultlib.1.2", "faultlib.1.x.3", "faultlib.99999999.3.abc", "faultlib.0.0.0"])
 def test_a_link_that_names_no_session_is_passed_over(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    link = folder.link(tmp_path / name, 1)
+    link = folder.link(str(tmp_path / name), 1)
     env = {**os.environ, "LD_PRELOAD": str(link)}
     done = subprocess.run(SCRIPT, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")

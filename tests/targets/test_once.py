@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from faultlib._core import ffi, lib
 
-from faultlib.inject.recording import Recording
 from faultlib.inject.events import Event
 from faultlib.inject.ops import ALL_OPERATIONS, OPERATIONS, Operation
+from faultlib.inject.recording import Recording
 from faultlib.inject.session import Session
 from faultlib.inject.trace import Journal
 from tests.targets.conftest import Compile, Under
