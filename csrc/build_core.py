@@ -38,7 +38,7 @@ struct fl_who { const char *label, *comm, *lineage; ...; };
 struct fl_thread_counter { uint64_t rule; struct fl_counter count; ...; };
 struct fl_counters {
     struct fl_counter *process; struct fl_thread_counter *thread; struct fl_tally *tallies; struct fl_path_counter *paths;
-    uint32_t *paths_full; uint32_t alone; ...;
+    uint32_t *paths_full; uint32_t alone; struct fl_choice *disk; ...;
 };
 struct fl_choice { const struct fl_rule *rule; uint64_t nth; uint64_t draw; ...; };
 int fl_glob(const char *pattern, const char *text);

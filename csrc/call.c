@@ -12,6 +12,8 @@ __thread struct fl_thread fl_thread;
 /* libc's function, with the call's arguments. */
 long fl_invoke(struct fl_frame *f)
 {
+    if (fl_unlikely(f->disk.rule))
+        return fl_invoke_on_disk(f);
     long *a = f->a;
     return fl_result(f->info, fl_real[f->sym](a[0], a[1], a[2], a[3], a[4], a[5]));
 }
@@ -145,6 +147,7 @@ static __attribute__((noinline)) void find_counters(struct fl_frame *f)
         .paths = FL_AREA(struct fl_path_counter, path_counters_off),
         .paths_full = &fl_ctl->counters_full,
         .alone = fl_alone() && !f->foreign,
+        .disk = &f->disk,
     };
 }
 
@@ -238,6 +241,20 @@ void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice)
     f->injected = FL_BOOKED;
 }
 
+void fl_book_disk(struct fl_frame *f, long result, const struct fl_choice *disk)
+{
+    struct fl_counters counters = f->counters;
+    int injected = f->injected, error = errno;
+    find_counters(f);
+    f->counters.process = counter_page(f->proc, disk->rule->id);
+    fl_book(f, result, disk);
+    f->disk = *disk;
+    f->full = 1;
+    f->injected = injected;
+    f->counters = counters;
+    errno = error;
+}
+
 void fl_book_clock(struct fl_frame *f, const struct fl_rule *rule)
 {
     f->counters.tallies = FL_AREA(struct fl_tally, tallies_off);
@@ -328,7 +345,7 @@ static __attribute__((noinline)) long with_records(struct fl_frame *f, struct fl
     int error = errno;
     keep_track(f, result);
     if (record)
-        fl_journal_end(f, result, chosen ? choice : NULL);
+        fl_journal_end(f, result, chosen ? choice : f->full ? &f->disk : NULL);
     errno = error;
     return result;
 }
@@ -352,7 +369,8 @@ long fl_call(unsigned sym, unsigned op, long *a)
     f.kind = f.path = f.path2 = 0;
     f.injected = f.foreign = 0;
     f.started = 0;
-    f.stack = f.stacked = f.state = 0;
+    f.stack = f.stacked = f.state = f.full = 0;
+    f.disk.rule = NULL;
     if (!fl_ctl->magic || fl_unlikely(fl_thread.dumping) || !(f.proc = fl_here(&f.foreign)))
         return fl_invoke(&f);
     struct fl_choice choice;

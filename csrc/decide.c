@@ -193,15 +193,23 @@ static struct fl_counter *thread_counter(const struct fl_counters *c, const stru
     return &entry->count;
 }
 
-/* Takes one of `times` firings; a plain count without that limit. */
-static int take_firing(const struct fl_rule *r, struct fl_counter *counter)
+int fl_take_firing(const struct fl_choice *choice)
 {
-    if (!(r->has & FL_HAS_TIMES))
+    struct fl_counter *counter = choice->limited;
+    if (!counter)
         return 1;
     uint64_t fired = __atomic_load_n(&counter->fired, __ATOMIC_RELAXED);
-    while (fired < r->times)
+    while (fired < choice->rule->times)
         if (__atomic_compare_exchange_n(&counter->fired, &fired, fired + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
             return 1;
+    return 0;
+}
+
+/* A file lies on one disk: that of the first rule. */
+static int take_part(const struct fl_counters *c, const struct fl_choice *choice)
+{
+    if (!c->disk->rule)
+        *c->disk = *choice;
     return 0;
 }
 
@@ -222,11 +230,8 @@ int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_lo
         return 0;
     if (!is_large_enough(r, look))
         return 0;
-    if (r->effect == FL_EFFECT_SPACE && !(r->ops[look->op / 64] >> look->op % 64 & 1)) { /* a call that gives space back */
-        if (may_act)
-            *choice = (struct fl_choice){.rule = r};
-        return may_act;
-    }
+    if (r->effect == FL_EFFECT_SPACE && !(r->ops[look->op / 64] >> look->op % 64 & 1)) /* it only takes or gives back */
+        return take_part(c, &(struct fl_choice){.rule = r});
     struct fl_counter *own = &c->process[r->id % FL_LIVE_RULES], *scoped = own;
     uint64_t n = fl_bump(&own->matched, c->alone && r->scope == FL_SCOPE_PROCESS);
     if (r->scope == FL_SCOPE_SESSION)
@@ -244,11 +249,14 @@ int fl_consider(const struct fl_rule *r, const char *strings, const struct fl_lo
         uint64_t nth = r->scope == FL_SCOPE_THREAD ? n : ++mine->matched;
         draw = fl_mix(fl_mix(look->seed, r->id), fl_mix(fl_mix(look->identity, look->thread), nth));
     }
-    if (!may_act || !fl_in_window(r, n) || ((r->has & FL_HAS_P) && (draw >> 32) >= r->p))
+    if (!fl_in_window(r, n) || ((r->has & FL_HAS_P) && (draw >> 32) >= r->p))
         return 0;
-    if (!take_firing(r, scoped))
+    struct fl_choice open = {.rule = r, .nth = n, .draw = fl_mix(draw, 1), .limited = r->has & FL_HAS_TIMES ? scoped : NULL};
+    if (r->effect == FL_EFFECT_SPACE)
+        return take_part(c, &open);
+    if (!may_act || !fl_take_firing(&open))
         return 0;
-    *choice = (struct fl_choice){.rule = r, .nth = n, .draw = fl_mix(draw, 1), .limited = r->has & FL_HAS_TIMES ? scoped : NULL};
+    *choice = open;
     return 1;
 }
 

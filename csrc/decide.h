@@ -37,6 +37,7 @@ struct fl_who {
 struct fl_thread_counter { uint64_t rule; struct fl_counter count; };
 
 /* Where the counters live. */
+struct fl_choice;
 struct fl_counters {
     struct fl_counter *process;       /* by rule & 63, the page of this rule's group */
     struct fl_thread_counter *thread; /* by seat */
@@ -44,6 +45,7 @@ struct fl_counters {
     struct fl_path_counter *paths;
     uint32_t *paths_full;
     uint32_t alone;                   /* the process has one thread: no locked instructions needed */
+    struct fl_choice *disk;           /* the first space rule that takes part in the call goes here */
 };
 
 struct fl_choice {
@@ -114,10 +116,12 @@ uint32_t fl_is_plain(const struct fl_rule *rule);
 
 /* Books a firing that `fl_consider` decided, once it is certain to be carried out. */
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
+/* Takes one of the `times` of a space rule, whose calls may come to nothing; 0: none is left. */
+int fl_take_firing(const struct fl_choice *choice);
 /* The other way out: nothing came of it, so it has not used up one of `times`. */
 void fl_not_fired(const struct fl_choice *choice);
 
-/* Counts one matching call of `rule` and tells whether it acts. */
+/* Counts one matching call of `rule` and tells whether it acts. A space rule never does: it takes part. */
 int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl_look *look, const struct fl_counters *counters,
                 int may_act, struct fl_choice *choice);
 

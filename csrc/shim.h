@@ -89,6 +89,8 @@ struct fl_frame {
     uint32_t stack;                  /* interned source lines, once `stacked` */
     uint8_t stacked;
     uint8_t state;                   /* FL_CALL_*, for its record */
+    uint16_t full;                   /* `disk` said no */
+    struct fl_choice disk;           /* the space rule that takes part, until the call is made; rule null: none */
 };
 
 /* call.c */
@@ -158,6 +160,10 @@ uint32_t fl_native_stack(const long *arguments);
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);
 extern const fl_effect_fn fl_effects[FL_EFFECT_COUNT];
 void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice);
+/* The same for a disk that said no, beside whatever else acts. */
+void fl_book_disk(struct fl_frame *f, long result, const struct fl_choice *disk);
+/* The call, while a space rule takes part in it. */
+long fl_invoke_on_disk(struct fl_frame *f);
 /* Counts and records a clock rule at the first call that meets it. */
 void fl_book_clock(struct fl_frame *f, const struct fl_rule *rule);
 long fl_fail(const struct fl_frame *f, int error);

@@ -16,7 +16,6 @@ FL_EFFECT(stop);
 FL_EFFECT(hang);
 FL_EFFECT(return);
 FL_EFFECT(corrupt);
-FL_EFFECT(space);
 FL_EFFECT(clock);
 
 #endif

@@ -35,8 +35,8 @@ _SCOPES: dict[str, int] = {name: getattr(lib, f"FL_SCOPE_{name.upper()}") for na
 _PROC_BY: dict[str | None, int] = {name: getattr(lib, f"FL_BY_{name.upper()}") for name in rules.PROC_BY}
 _PROC_BY[None] = lib.FL_BY_ANY
 _VERBS: dict[str, int] = {name: getattr(lib, f"FL_CLOCK_{name.upper()}") for name in effects.CLOCK_VERBS}
-GIVES_SPACE_BACK = ("truncate", "unlink", "rename", "open")
-"""Families whose calls give space back under a rule with `space=`."""
+CHANGES_SPACE = ("write", "allocate", "truncate", "unlink", "rename", "open")
+"""Families whose calls take space or give it back under a rule with `space=`, also where that does not name them."""
 
 
 def fd_kinds(rule: Rule) -> int:
@@ -61,7 +61,7 @@ def gate_bits(rule: Rule) -> int:
     """Returns the families whose calls have to be looked at while this rule is live: a bit `1 << number` for each."""
     families = {op.family for op in operations(rule)}
     if isinstance(rule.effect, effects.Space):
-        families.update(GIVES_SPACE_BACK)
+        families.update(CHANGES_SPACE)
     if needs_tracking(rule):
         families.add("track")
     clock = 1 << lib.FL_GATE_CLOCK_BIT if isinstance(rule.effect, effects.ClockChange) else 0

@@ -115,6 +115,8 @@ def _effect(rule: Rule) -> str:
     jitter = f", give or take up to {values.format_duration(rule.delay.jitter_ns)}," if rule.delay.jitter_ns else ""
     moment = "after it was made" if rule.delay.after else "before it is made"
     late = f"is held for {values.format_duration(rule.delay.delay_ns)}{jitter} {moment}"
+    if isinstance(rule.effect, effects.Space):
+        return f"{done}; each that does not fit {late}"
     return f"{late}, then {done}" if done else late
 
 
@@ -196,6 +198,9 @@ def _conditions(rule: Rule) -> Iterator[str]:
         yield f"it begins at position {_range(rule.offset, '')}"
     if isinstance(rule.effect, effects.Short | effects.Torn):
         yield "only calls that are larger than the part match"
+    if isinstance(rule.effect, effects.Space):
+        yield "it takes part in every such call that is made, also where another rule acts, and fires where it refuses or cuts"
+        yield "a hole takes nothing until it is filled; truncating, unlinking and renaming over a file give its bytes back"
     if rule.proc is not None:
         by = f"whose {rule.proc.by}" if rule.proc.by else "whose label, command or lineage"
         yield f"in processes {by} {'does not match' if rule.proc.negate else 'matches'} {rule.proc.pattern}"

@@ -121,7 +121,7 @@ class LiveRules:
     def _operations(rule: Rule) -> Iterator[int]:
         yield from compiler.interest(rule)
         if isinstance(rule.effect, effects.Space):
-            yield from (op.number for op in OPERATIONS if op.family in compiler.GIVES_SPACE_BACK)
+            yield from (op.number for op in OPERATIONS if op.family in compiler.CHANGES_SPACE)
 
     def record(self, operations: Iterable[Operation]) -> None:
         """Opens the journal to these operations, and to no others."""

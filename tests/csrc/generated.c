@@ -118,8 +118,9 @@ static void decide(void)
     char *path = text("ab/.", 20), *thread = text("1.", 6);
     struct fl_counter process[FL_LIVE_RULES] = {{0}};
     struct fl_thread_counter threads[FL_LIVE_RULES] = {{0}};
+    struct fl_choice disk = {0};
     struct fl_counters counters = {process, threads, FL_AREA(struct fl_tally, tallies_off),
-                                   FL_AREA(struct fl_path_counter, path_counters_off), &fl_ctl->counters_full, (uint32_t)below(2)};
+                                   FL_AREA(struct fl_path_counter, path_counters_off), &fl_ctl->counters_full, (uint32_t)below(2), &disk};
     struct fl_subject subject = {below(4) ? path : NULL, below(4) ? NULL : path, (int)below(9) - 1, (uint32_t)below(64)};
     struct fl_who who = {path, thread, path};
     for (int i = 0; i < 20; i++) {

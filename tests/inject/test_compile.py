@@ -183,7 +183,7 @@ def families(text: str) -> set[str]:
         ("write:error=EIO:fd=1", {"write"}),
         ("open,read:stop:when=1:scope=path", {"open", "read", "track"}),
         ("copy_file_range:error=EIO:fdkind=any", {"read", "write"}),
-        ("write:space=1K", {"write", "truncate", "unlink", "rename", "open", "track"}),
+        ("write:space=1K", {"write", "allocate", "truncate", "unlink", "rename", "open", "track"}),
         ("clock:offset=1h", set()),
         ("clock:jump=1h:when=3", {"clock"}),
         ("fork:error=EAGAIN", {"fork"}),

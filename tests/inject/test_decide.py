@@ -169,6 +169,7 @@ class Core:
         self.tallies = ffi.new("struct fl_tally[64]")
         self.paths = ffi.new("struct fl_path_counter[]", lib.FL_MAX_PATH_COUNTERS)
         self.full = ffi.new("uint32_t *")
+        self.disk = ffi.new("struct fl_choice *")
 
     def decide(self, call: Call, alone: bool) -> tuple[int, int, int] | None:
         look = ffi.new("struct fl_look *")
@@ -183,7 +184,7 @@ class Core:
         counters = ffi.new("struct fl_counters *")
         counters.process, counters.thread = self.process[call.process], self.thread[call.process * 3 + call.thread]
         counters.tallies, counters.paths, counters.paths_full = self.tallies, self.paths, self.full
-        counters.alone = alone
+        counters.alone, counters.disk = alone, self.disk
         choice, found = ffi.new("struct fl_choice *"), None
         for number, rule in enumerate(self.rules):
             look.op = next(i for i in range(128) if rule.ops[i // 64] >> i % 64 & 1)

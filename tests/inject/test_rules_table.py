@@ -133,6 +133,8 @@ def test_explain_says_it_in_words() -> None:
         ("write:skip:p=0.5", "Every matching call, with a probability of 0.5, is not made"),
         ("read:corrupt=1", "has one bit flipped in 1 byte"),
         ("write:space=64K", "fails with ENOSPC once the files have grown by 64K bytes"),
+        ("write:space=64K", "also where another rule acts"),
+        ("write:space=64K:delay=1s", "by 64K bytes, after the part that still fits; each that does not fit is held for 1s"),
         ("write:hang", "does not come back"),
         ("write:stop:when=3+:scope=session", "From the 3rd on, every matching call of the whole session stops"),
         ("write:delay_after=1s+-1ms", "is held for 1s, give or take up to 1ms, after it was made"),

@@ -3,7 +3,7 @@
  *   open FLAGS        rw, append, create, trunc, joined by commas; closes the file before
  *   write N · append-free calls on data "abcdefghij...": write N, writev N M.., pwrite N OFFSET, pwritev OFFSET N M..
  *   read N · readv N M.. · pread N OFFSET · preadv OFFSET N M..   print the data too
- *   fsync · truncate N · close · fallocate N · seek N · dup
+ *   fsync · truncate N · close · fallocate N · mode_fallocate MODE OFFSET N · seek N · dup
  *   swap FILE: another file takes the descriptor, by a system call that no library sees
  * The lists of writev and its kin end with a dot.
  */
@@ -69,6 +69,22 @@ static int opened(const char *file, const char *flags)
     return open(file, how, 0644);
 }
 
+static void rarer(const char *call, int fd, const char *file)
+{
+    if (!strcmp(call, "swap")) {
+        int other = open(next(), O_RDWR | O_CREAT, 0644);
+        say(call, unseen_dup2(other, fd) == fd ? 0 : -1, 0);
+        close(other);
+    } else if (!strcmp(call, "mode_fallocate")) {
+        long mode = number(), offset = number();
+        say(call, fallocate(fd, (int)mode, offset, number()), 0);
+    } else if (!strcmp(call, "unlink")) {
+        say(call, unlink(next()), 0);
+    } else if (!strcmp(call, "rename")) {
+        say(call, rename(next(), file), 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     for (size_t i = 0; i < sizeof data; i++)
@@ -122,19 +138,13 @@ int main(int argc, char **argv)
             int other = dup(fd);
             close(fd);
             fd = other;
-        } else if (!strcmp(call, "swap")) {
-            int other = open(next(), O_RDWR | O_CREAT, 0644);
-            say(call, unseen_dup2(other, fd) == fd ? 0 : -1, 0);
-            close(other);
-        } else if (!strcmp(call, "unlink")) {
-            say(call, unlink(next()), 0);
-        } else if (!strcmp(call, "rename")) {
-            say(call, rename(next(), argv[1]), 0);
         } else if (!strcmp(call, "close")) {
             int other = fd;
             say(call, close(fd), 0);
             fd = -1;
             say("fcntl", fcntl(other, F_GETFD), 0);
+        } else {
+            rarer(call, fd, argv[1]);
         }
     }
     return 0;
