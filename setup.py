@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, ExecError, LinkError
 
 SHIM = "faultlib.libfaultlib_preload"
-CONTROLLER_ONLY = {"control.c", "guard.c", "names.c", "spill.c"}
+CONTROLLER_ONLY = {"control.c", "guard.c", "lend.c", "names.c", "spill.c"}
 # The shim has no use for Python's own flags: it is built by the bare compiler, for any target.
 # Every exec in a session loads it: fewer mappings and pages are worth more there than what relro would guard.
 SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter

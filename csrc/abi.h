@@ -130,7 +130,9 @@ enum fl_closed { FL_OPEN, FL_CLOSED_BY_OWNER_OR_GUARD, FL_CLOSED_BY_TARGET };
 enum fl_proc_state { FL_PROC_FREE, FL_PROC_CLAIMED, FL_PROC_LIVE, FL_PROC_EXEC_PENDING, FL_PROC_EXITED };
 enum fl_proc_flag {
     FL_PROC_PATCHED = 1, FL_PROC_PATCH_REFUSED = 2, FL_PROC_SPAWNED = 8, FL_PROC_IO_URING = 16, FL_PROC_ORPHAN = 32,
-    FL_PROC_PYTHON = 64, FL_PROC_NO_STACKS = 128
+    FL_PROC_PYTHON = 64, FL_PROC_NO_STACKS = 128,
+    /* while EXEC_PENDING: the link was not to be found from there; another session's link was there */
+    FL_PROC_OUT_OF_REACH = 256, FL_PROC_OTHER_SESSION = 512
 };
 
 struct fl_proc {
@@ -253,6 +255,7 @@ struct fl_ctl {
     int32_t lifeline;           /* the controller's descriptor of a pipe that controller and guard hold open at the other end */
     uint32_t slot_reach;        /* no process' slot is farther than this from its pid's own place */
     uint64_t seed;
+    uint64_t proc_device;       /* of the controller's /proc: in another one processes go by other numbers */
     uint64_t t0_ns;             /* session time 0 */
     uint64_t t0_ticks;          /* the processor's counter then */
     uint64_t options;           /* FL_OPT_* */

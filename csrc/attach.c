@@ -1,6 +1,7 @@
 /* Setting the shim up: find libc's functions, find the session from our own path, map the control block, take a process slot.
  * Runs in the constructor, or at the first call if something (a sanitizer's runtime) calls before that. */
 #include "cleanup.h"
+#include "lend.h"
 #include "shim.h"
 #include "clock.h"
 #include "sys.h"
@@ -107,14 +108,9 @@ static int is_ours(const struct fl_ctl *ctl, const struct place *place, uint64_t
     return ctl->firings.offset < size && ctl->firings.capacity && ctl->journal.offset < size && ctl->journal.capacity;
 }
 
-/* Maps the whole block, or returns null: gone, of another version, of another user, or not sealed against truncation. */
-static struct fl_ctl *map_block(const struct place *place)
+/* Maps the whole block and closes its descriptor; null: another file, another version, or not sealed against truncation. */
+static struct fl_ctl *map_descriptor(long fd, const struct place *place)
 {
-    char path[64];
-    fl_descriptor_path(path, place->pid, place->fd);
-    long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
-    if (fd < 0)
-        return NULL;
     struct stat st;
     struct fl_ctl *ctl = NULL;
     long seals = fl_sys3(SYS_fcntl, fd, F_GET_SEALS, 0);
@@ -129,6 +125,24 @@ static struct fl_ctl *map_block(const struct place *place)
     }
     fl_sys1(SYS_close, fd);
     return ctl;
+}
+
+/* Null: the session is gone, or this is none of its processes. *number: our own where the controller lives, 0 if nobody said it. */
+static struct fl_ctl *map_block(const char *link, const struct place *place, int *number)
+{
+    char path[64];
+    struct fl_loan loan;
+    struct fl_ctl *ctl = NULL;
+    fl_descriptor_path(path, place->pid, place->fd);
+    long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
+    *number = 0;
+    if (fd >= 0)
+        ctl = map_descriptor(fd, place);
+    if (ctl || !fl_borrow(link, &loan))
+        return ctl;
+    *number = loan.pid;
+    fl_sys1(SYS_close, loan.lifeline);
+    return map_descriptor(loan.block, place);
 }
 
 static void read_comm(char *out)
@@ -156,6 +170,13 @@ static void fold_counters(struct fl_proc *proc)
     }
 }
 
+/* Whether the numbers in our /proc are those that the controller knows. */
+static int is_controllers_proc(void)
+{
+    struct stat st;
+    return !fl_sys(FL_SYS_FSTATAT, AT_FDCWD, "/proc", &st, 0) && st.st_dev == fl_ctl->proc_device;
+}
+
 /* `judge` is our own number where the controller lives: if that is not ours here, the others are strangers to kill(). */
 static int dead(const struct fl_proc *proc, int judge)
 {
@@ -164,15 +185,25 @@ static int dead(const struct fl_proc *proc, int judge)
         return 0;
     if (judge == (int)fl_sys1(SYS_getpid, 0))
         return fl_sys3(SYS_kill, proc->pid, 0, 0) == -ESRCH;
+    if (!is_controllers_proc())
+        return 0;
     append_number(append(path, "/proc/"), (uint64_t)proc->pid);
     return fl_sys3(SYS_faccessat, AT_FDCWD, path, 0 /* F_OK */) == -ENOENT;
 }
 
-/* Our number where the controller lives, by the /proc through which we found the session. */
+/* Our number where the controller lives; 0: nobody can say. */
 static int number_outside(void)
 {
     char text[16];
     const char *at = text;
+    struct fl_loan loan = {0};
+    if (!is_controllers_proc()) {
+        if (fl_borrow(fl_link_path, &loan)) {
+            fl_sys1(SYS_close, loan.block);
+            fl_sys1(SYS_close, loan.lifeline);
+        }
+        return loan.pid;
+    }
     long n = fl_sys(SYS_readlinkat, AT_FDCWD, "/proc/self", text, sizeof text - 1);
     text[n > 0 ? n : 0] = '\0';
     return (int)number_at(&at, 10);
@@ -262,8 +293,7 @@ static void go_live(struct fl_proc *proc)
 /* The slot of a new child: the parent's lineage and its number. A lineage that grows too long ends in its hash. */
 struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid)
 {
-    int known = known_as(pid);
-    struct fl_proc *proc = claim_slot(known == 1 ? 0 : known); /* nobody's child: it looks into a /proc of its own already */
+    struct fl_proc *proc = claim_slot(known_as(pid));
     if (!proc || !parent)
         return proc;
     char text[sizeof proc->lineage + 16], *end = append(text, parent->lineage);
@@ -370,13 +400,16 @@ static void attach(const char *path)
     struct place place;
     if (strlen(path) >= sizeof fl_link_path || !read_place(path, &place))
         return;
-    struct fl_ctl *ctl = map_block(&place);
+    int number;
+    struct fl_ctl *ctl = map_block(path, &place, &number);
     if (!ctl)
         return;
     append(fl_link_path, path);
     fl_ctl = ctl;
     int pid = (int)fl_sys1(SYS_getpid, 0);
-    struct fl_proc *proc = find_place_in_tree(&place, known_as(pid));
+    if (number && number != pid)
+        __atomic_store_n(&fl_ctl->namespaces, 1, __ATOMIC_RELAXED);
+    struct fl_proc *proc = find_place_in_tree(&place, number ? number : known_as(pid));
     if (!proc || pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child)) {
         fl_ctl = &no_session;
         return;

@@ -51,7 +51,7 @@ int fl_consider(const struct fl_rule *rule, const char *strings, const struct fl
 
 uint32_t fl_is_plain(const struct fl_rule *rule);
 void fl_fired(const struct fl_rule *rule, const struct fl_counters *counters);
-int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, int lifeline, const char *folder);
+int fl_guard_spawn(struct fl_ctl *ctl, const int *descriptors, const char *folder);
 void fl_count(struct fl_ctl *ctl, uint32_t rule, struct fl_counter *sum);
 int fl_own(struct fl_ctl *ctl);
 void fl_disown(struct fl_ctl *ctl);
@@ -78,7 +78,7 @@ ffi.set_source(
     "faultlib._core",
     '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n#include "cleanup.h"\n',
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
-             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "cleanup.c", "spill.c")],
+             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "lend.c", "cleanup.c", "spill.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
     depends=[str(p) for p in HERE.rglob("*.h")] + [str(p) for p in HERE.rglob("*.def")],

@@ -21,9 +21,11 @@ uint64_t fl_add(uint64_t *word, uint64_t value);
 void fl_count(struct fl_ctl *ctl, uint32_t rule, struct fl_counter *sum);
 int fl_op_count(void);
 
-/* Starts the guard process. Returns its pid, or -errno. `owner` is a pidfd of the controller; the guard also takes its leave
- * when something can be read from `goodbye`, and keeps `lifeline` open. */
-int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, int lifeline, const char *folder);
+/* Starts the guard process. Returns its pid, or -errno. Of the descriptors, the first is a pidfd of the controller; the guard also
+ * takes its leave when something can be read from the second, keeps the third, its end of the lifeline, open, and lends the
+ * fourth, the block, to whom it is due at the fifth, a listening socket. */
+#define FL_GUARD_DESCRIPTORS 5
+int fl_guard_spawn(struct fl_ctl *ctl, const int *descriptors, const char *folder);
 int fl_guard_reap(int pid);
 
 /* The calling thread of the controller owns the session from now on. Returns an errno. fl_disown is for the same thread. */

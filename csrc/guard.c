@@ -3,6 +3,7 @@
  * may have had threads. */
 #include "cleanup.h"
 #include "control.h"
+#include "lend.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +17,10 @@
 #define OWNER 3
 #define GOODBYE 4
 #define LIFELINE 5
+#define BLOCK 6
+#define LENDING 7
+#define TEXT(number) TEXT_OF(number)
+#define TEXT_OF(number) #number
 #define LOOK_AGAIN_MS 200
 
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof ((struct fl_ctl *)0)->owner_lock, "owner_lock has no room for a mutex");
@@ -47,19 +52,45 @@ static void outlive_targets(struct fl_ctl *ctl)
     }
 }
 
-/* Waits until the owner is gone or says goodbye, disarms the targets, outlives the last of them. */
+/* Another way into the lifeline for each who asks: whom it is to wake is a property of the opened file. */
+static void lend(const struct fl_ctl *ctl)
+{
+    int lifeline = open("/proc/self/fd/" TEXT(LIFELINE), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    fl_lend(ctl, LENDING, BLOCK, lifeline);
+    close(lifeline);
+}
+
+/* Until the owner is gone or says goodbye. */
+static void serve(const struct fl_ctl *ctl)
+{
+    struct pollfd wait[3] = {
+        {.fd = OWNER, .events = POLLIN}, {.fd = GOODBYE, .events = POLLIN}, {.fd = LENDING, .events = POLLIN}};
+    for (;;) {
+        int ready = poll(wait, 3, -1);
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (ready < 0 || wait[0].revents || wait[1].revents)
+            return;
+        if (wait[2].revents & POLLIN)
+            lend(ctl);
+        else
+            wait[2].fd = -1;
+    }
+}
+
+/* Disarms the targets once the owner is gone, outlives the last of them. */
 static void guard_main(struct fl_ctl *ctl, const char *folder)
 {
     prctl(PR_SET_NAME, "faultlib-guard", 0, 0, 0);
-    struct pollfd wait[2] = {{.fd = OWNER, .events = POLLIN}, {.fd = GOODBYE, .events = POLLIN}};
-    while (poll(wait, 2, -1) < 0 && errno == EINTR)
-        ;
+    serve(ctl);
+    close(LENDING);
+    close(BLOCK);
     fl_disarm(ctl);
     outlive_targets(ctl);
     fl_remove_folder(folder);
 }
 
-int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, int lifeline, const char *folder)
+int fl_guard_spawn(struct fl_ctl *ctl, const int *descriptors, const char *folder)
 {
     /* Without an exit signal: the guard is a child that the program's own waits do not see (fl_guard_reap does). */
     long guard = syscall(SYS_clone, 0, 0, 0, 0, 0, 0);
@@ -69,13 +100,15 @@ int fl_guard_spawn(struct fl_ctl *ctl, int owner, int goodbye, int lifeline, con
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     setsid();
-    int high[3] = {fcntl(owner, F_DUPFD, 64), fcntl(goodbye, F_DUPFD, 64), fcntl(lifeline, F_DUPFD, 64)};
+    int high[FL_GUARD_DESCRIPTORS];
+    for (int i = 0; i < FL_GUARD_DESCRIPTORS; i++)
+        high[i] = fcntl(descriptors[i], F_DUPFD, 64);
     int null = open("/dev/null", O_RDWR);
     for (int i = 0; i < 3; i++)
         dup2(null, i);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < FL_GUARD_DESCRIPTORS; i++)
         dup2(high[i], OWNER + i);
-    syscall(SYS_close_range, (unsigned)LIFELINE + 1, ~0u, 0);
+    syscall(SYS_close_range, OWNER + FL_GUARD_DESCRIPTORS, ~0u, 0);
     if (chdir("/"))
         _exit(1);
     guard_main(ctl, folder);

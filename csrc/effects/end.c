@@ -1,5 +1,6 @@
 /* Signals to oneself: kill before or after the call, another signal before it, stop until SIGCONT. */
 #include "effects.h"
+#include "../lend.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -31,8 +32,13 @@ FL_EFFECT(signal)
 static long hold_lifeline(long pid)
 {
     char path[64];
+    struct fl_loan loan;
     fl_descriptor_path(path, fl_ctl->owner_pid, fl_ctl->lifeline);
     long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+    if (fd < 0 && fl_borrow(fl_link_path, &loan)) {
+        fl_sys1(SYS_close, loan.block);
+        fd = loan.lifeline;
+    }
     if (fd >= 0) {
         fl_sys3(SYS_fcntl, fd, F_SETOWN, pid);
         fl_sys3(SYS_fcntl, fd, F_SETSIG, SIGCONT);

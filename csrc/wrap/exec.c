@@ -134,12 +134,23 @@ static void make_list(char **made, char *text, char *const envp[], const char *l
 
 typedef int (*exec_fn)(const char *, char *const[], char *const[], long, long);
 
+/* For the report, which does not know our working directory. A name that is too long loses its beginning. */
+static void name_absolutely(char *out, size_t room, const char *path)
+{
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    size_t n = strlen(path);
+    long below = path[0] == '/' || path[0] == '(' ? 0 : fl_sys3(SYS_getcwd, out, room, 0); /* its length, and one */
+    if (below > 0 && (size_t)below + n < room)
+        out[below - 1] = '/';
+    else
+        below = 0;
+    strcpy(out + below, n < room ? path : path + n - room + 1);
+}
+
 static void mark_pending(struct fl_proc *proc, const char *path)
 {
-    size_t n = strlen(path);
-    if (n >= sizeof proc->exe)
-        path += n - sizeof proc->exe + 1;
-    strcpy(proc->exe, path);
+    name_absolutely(proc->exe, sizeof proc->exe, path);
     proc->execs++;
     __atomic_store_n(&proc->state, FL_PROC_EXEC_PENDING, __ATOMIC_RELEASE);
 }
@@ -194,6 +205,31 @@ static int exec_with(exec_fn call, const char *path, char *const argv[], char *c
     return result;
 }
 
+/* The new image's loader looks for the link from where we are: in a root directory, or among mounts, that may not have it, and as
+ * the user that we are by now. It would complain. */
+static int is_out_of_reach(const char *link)
+{
+    long error = fl_sys(SYS_faccessat2, AT_FDCWD, link, 0 /* F_OK */, AT_EACCESS);
+    return error == -ENOENT || error == -ENOTDIR || error == -EACCES;
+}
+
+/* The link for this exec, empty if it shall have none; the slot says why. */
+static struct span choose_link(struct fl_proc *proc, const char *list)
+{
+    struct span link = link_for(list);
+    uint32_t flags = proc->flags & ~(uint32_t)(FL_PROC_OUT_OF_REACH | FL_PROC_OTHER_SESSION);
+    if (link.at != fl_link_path) {
+        flags |= FL_PROC_OTHER_SESSION;
+    } else if (__atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE)) {
+        link.n = 0;
+    } else if (is_out_of_reach(fl_link_path)) {
+        flags |= FL_PROC_OUT_OF_REACH;
+        link.n = 0;
+    }
+    proc->flags = flags;
+    return link;
+}
+
 /* `file` is what to look at to learn the loader; null when it is not a plain path. */
 static int carry_out(exec_fn call, const char *file, const char *path, char *const argv[], char *const envp[], long extra, long extra2)
 {
@@ -201,9 +237,7 @@ static int carry_out(exec_fn call, const char *file, const char *path, char *con
     if (!proc)
         return call(path, argv, envp, extra, extra2);
     const char *list = preload_of(envp);
-    struct span link = link_for(list);
-    if (__atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE) && link.at == fl_link_path)
-        link.n = 0;
+    struct span link = choose_link(proc, list);
     struct fl_image image = {.loader = FL_LOADER_GLIBC};
     if (file)
         fl_look_at_image(file, &image);

@@ -40,7 +40,8 @@ class Count(Frozen):
 
 class ProcessView(Frozen):
     """What the block knows of one process that was attached at some time. `entries` are the functions inside glibc whose
-    beginnings lead to the shim, `entries_missed` those that the shim did not recognise."""
+    beginnings lead to the shim, `entries_missed` those that the shim did not recognise. `out_of_reach` and `other_session`
+    say of one in state exec-pending why the shim is not in it."""
 
     slot: int
     pid: int
@@ -56,6 +57,8 @@ class ProcessView(Frozen):
     orphan: bool
     launch: int
     no_stacks: bool
+    out_of_reach: bool
+    other_session: bool
 
 
 def _ticks_are_time() -> bool:
@@ -117,6 +120,7 @@ class ControlBlock:
                 lib.fl_begin_time(ctl)
                 ctl.owner_pid = os.getpid()
                 ctl.owner_uid = os.getuid()
+                ctl.proc_device = os.stat("/proc").st_dev
                 ctl.generation = FIRST_GENERATION
                 ctl.set[FIRST_GENERATION & 1].generation = FIRST_GENERATION
                 del ctl
@@ -179,6 +183,7 @@ class ControlBlock:
             slot, proc.pid, _STATES[proc.state], text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
             proc.uid, *_entries(proc.entries), bool(proc.flags & lib.FL_PROC_IO_URING),
             bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch, bool(proc.flags & lib.FL_PROC_NO_STACKS),
+            bool(proc.flags & lib.FL_PROC_OUT_OF_REACH), bool(proc.flags & lib.FL_PROC_OTHER_SESSION),
         )  # fmt: skip
 
     def path(self, number: int) -> str | None:

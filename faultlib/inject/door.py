@@ -1,4 +1,5 @@
-"""The control socket before anybody has knocked: what serves it is heavy to import, and most sessions never need it."""
+"""The sockets in a session's folder. That for control before anybody has knocked: what serves it is heavy to import, and most
+sessions never need it."""
 
 from __future__ import annotations
 
@@ -14,18 +15,24 @@ BACKLOG = 16
 
 
 def open_door(place: str) -> int:
-    """Listens on the socket in a session's folder, which is for its owner only; returns the descriptor.
+    """Listens on the control socket in a session's folder, which is for its owner only; returns the descriptor.
 
     Raises FaultlibError if that cannot be.
     """
-    path = os.path.join(place, folder.SOCKET)
+    return listen(os.path.join(place, folder.SOCKET), 0o600, BACKLOG)
+
+
+def listen(path: str, mode: int, backlog: int) -> int:
+    """Listens on a socket at that path; returns the descriptor. Raises FaultlibError if that cannot be."""
     if len(os.fsencode(path)) > PATH_BYTES:
         raise FaultlibError(f"{path} is too long for a socket: set FAULTLIB_DIR to a shorter one")
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        os.fchmod(listener.fileno(), 0o600)  # before there is a file: nobody else ever gets in
+        os.fchmod(listener.fileno(), 0o600)  # before there is a file: nobody else gets in
         listener.bind(path)
-        listener.listen(BACKLOG)
+        listener.listen(backlog)
+        if mode != 0o600:
+            os.chmod(path, mode)
     except OSError as error:
         raise FaultlibError(f"cannot listen on {path}: {error.strerror}") from error
     return listener.detach()

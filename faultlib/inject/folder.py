@@ -23,6 +23,8 @@ SHIM = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 _NAME = r"faultlib\.(\d+)\.(\d+)\.([0-9a-f]+)"
 SHM = "/dev/shm"
 SOCKET = "control"
+LENDING = "block"
+"""The socket at which the guard lends the control block (csrc/lend.h)."""
 NAME = "name"
 MOUNT_PROC = "mount -t proc proc /proc"
 RESERVED = ("list", "add", "remove", "reset", "clock", "stats", "sessions")

@@ -1,7 +1,8 @@
 """The guard: a small process that disarms the targets when this one dies (csrc/guard.c). Restarted if it is killed.
 
 The thread that watches over it also holds the control block's owner lock, by which the kernel tells the targets of our death
-when the guard died with us; and guard and we hold one end of a pipe, the lifeline, whose loss wakes stopped targets.
+when the guard died with us; and guard and we hold one end of a pipe, the lifeline, whose loss wakes stopped targets. At a
+socket in the session's folder the guard lends the control block to targets whose /proc does not lead there (csrc/lend.c).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import threading
 
 from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError
-from faultlib.inject import background
+from faultlib.inject import background, door
+from faultlib.inject import folder as folders
 from faultlib.inject.control import ControlBlock
 
+LENDING_BACKLOG = 128
 GOODBYE_S = 0.05
 """How long `dismiss` waits for the guard before it asks again whether targets are left; with targets it stays alone."""
 
@@ -28,6 +31,7 @@ class Guard:
         self._owner = os.pidfd_open(os.getpid())
         self._goodbye, self._say_goodbye = os.pipe2(os.O_CLOEXEC)
         block.ctl.lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
+        self._lending = door.listen(os.path.join(folder, folders.LENDING), 0o666, LENDING_BACKLOG)
         self._dismissed = False
         self._owned = threading.Event()
         self._pid, self._pidfd = self._spawn()
@@ -35,7 +39,8 @@ class Guard:
         self._owned.wait()
 
     def _spawn(self) -> tuple[int, int]:
-        pid = lib.fl_guard_spawn(self._block.ctl, self._owner, self._goodbye, self._lifeline, self._folder)
+        descriptors = (self._owner, self._goodbye, self._lifeline, self._block.descriptor, self._lending)
+        pid = lib.fl_guard_spawn(self._block.ctl, descriptors, self._folder)
         if pid < 0:
             raise FaultlibError(f"cannot start the guard process: {os.strerror(-pid)}")
         self._block.ctl.guard_pid = pid
@@ -63,7 +68,8 @@ class Guard:
             self._watcher.join(GOODBYE_S)
             if self._targets_left():
                 break
-        for descriptor in (self._owner, self._goodbye, self._say_goodbye, self._lifeline, self._block.ctl.lifeline):
+        ends = (self._owner, self._goodbye, self._say_goodbye, self._lifeline, self._block.ctl.lifeline, self._lending)
+        for descriptor in ends:
             os.close(descriptor)
 
     def _targets_left(self) -> bool:

@@ -89,10 +89,12 @@ def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> li
         found.append("the shim never woke up in the target: nothing could be injected")
     for process in processes:
         if process.state == "exec-pending":
+            from faultlib.inject import uncovered  # seldom needed
+
             who = f"process {process.lineage}" + (f" (pid {process.pid})" if process.pid else "")
-            found.append(f"not covered: {who} went on to {process.exe}, which does not load the shim")
+            found.append(f"not covered: {who} went on to {process.exe}: {uncovered.why(process)}")
     if snapshot.forgotten:
-        found.append(f"not covered: {snapshot.forgotten} more processes went on to programs that do not load the shim")
+        found.append(f"not covered: {snapshot.forgotten} more processes went on to programs in which the shim did not wake up")
     if any(process.io_uring for process in processes):
         found.append("not covered: a process uses io_uring, whose operations no rule sees")
     blind = [process.lineage for process in processes if process.no_stacks]
