@@ -39,7 +39,8 @@ enum fl_effect {
 };
 enum fl_phase { FL_BEFORE, FL_AFTER };
 enum fl_scope { FL_SCOPE_PROCESS, FL_SCOPE_SESSION, FL_SCOPE_THREAD, FL_SCOPE_PATH };
-enum fl_fdkind { FL_KIND_FILE = 1, FL_KIND_DIR = 2, FL_KIND_PIPE = 4, FL_KIND_SOCKET = 8, FL_KIND_TTY = 16, FL_KIND_OTHER = 32 };
+enum fl_fdkind { FL_KIND_FILE = 1, FL_KIND_DIR = 2, FL_KIND_PIPE = 4, FL_KIND_SOCKET = 8, FL_KIND_TTY = 16, FL_KIND_OTHER = 32,
+                 FL_KIND_ANONYMOUS = 64 /* a map of no descriptor */ };
 enum fl_proc_by { FL_BY_LABEL, FL_BY_COMM, FL_BY_LINEAGE, FL_BY_ANY };
 enum fl_clock_id { FL_CLOCK_REALTIME, FL_CLOCK_MONOTONIC, FL_CLOCK_BOOTTIME };
 enum fl_clock_verb { FL_CLOCK_OFFSET, FL_CLOCK_RATE, FL_CLOCK_JUMP, FL_CLOCK_FREEZE };

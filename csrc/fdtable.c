@@ -5,6 +5,7 @@
 #include "sys.h"
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -158,6 +159,10 @@ uint64_t fl_fd_settle(struct fl_frame *f, const struct fl_set *set, uint32_t gen
 {
     int fd = f->fd, mine = (unsigned)fd < FL_MAX_FDS && !f->foreign, old = mine && known(fd);
     uint64_t inode = 0;
+    if (fd < 0 && f->op == FL_OP_MMAP && (f->a[f->info->flags - 1] & MAP_ANONYMOUS)) {
+        f->kind = FL_KIND_ANONYMOUS;
+        return fl_names_mask(f, set, generation, set->on_fds & who);
+    }
     f->path = old ? fl_fds[fd].path : ask_kernel(fd);
     f->kind = old ? fl_fd_kinds[fd] : 0;
     struct settled found = by_name(f, set, generation, set->on_fds & who);

@@ -245,7 +245,7 @@ uint64_t fl_names_mask(struct fl_frame *f, const struct fl_set *set, uint32_t ge
         return two_paths(f, set, among);
     if (f->info->path)
         return one_path(f, set, generation, among);
-    struct fl_subject subject = {.fd = -1};
+    struct fl_subject subject = {.fd = -1, .kind = f->kind};
     return accepted(set, among, &subject);
 }
 

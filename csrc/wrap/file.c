@@ -4,12 +4,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include "wrap.h"
 #ifndef __O_TMPFILE
 #define __O_TMPFILE 020000000
 #endif
 #define FICLONE_REQUEST 0x40049409
+#define FICLONERANGE_REQUEST 0x4020940d
 #define NEEDS_MODE(flags) (((flags) & O_CREAT) || ((flags) & __O_TMPFILE) == __O_TMPFILE)
 
 #define MODE(last)                  \
@@ -139,7 +141,14 @@ FL_EXPORT void sync(void)
         FL_CALL(sync, SYNC, 0);
 }
 
-/* Only FICLONE is an operation; every other request passes. */
+/* FICLONERANGE in the shape of FICLONE, for the rules: the source by itself, the range behind it. */
+long fl_real_clone_range(long fd, long request, long source, long range, long b, long c)
+{
+    (void)source, (void)b, (void)c;
+    return FL_REAL(ioctl, int, int, unsigned long, ...)((int)fd, (unsigned long)request, range);
+}
+
+/* Only cloning is an operation; every other request passes. */
 FL_EXPORT int ioctl(int fd, unsigned long request, ...);
 FL_EXPORT int ioctl(int fd, unsigned long request, ...)
 {
@@ -147,10 +156,27 @@ FL_EXPORT int ioctl(int fd, unsigned long request, ...)
     va_start(rest, request);
     long argument = va_arg(rest, long);
     va_end(rest);
-    if (request != FICLONE_REQUEST || FL_AT_REST(FICLONE))
-        return FL_REAL(ioctl, int, int, unsigned long, ...)(fd, request, argument);
-    return (int)FL_CALL(ioctl, FICLONE, fd, (long)request, argument);
+    if (request == FICLONE_REQUEST && !FL_AT_REST(FICLONE))
+        return (int)FL_CALL(ioctl, FICLONE, fd, (long)request, argument);
+    if (request == FICLONERANGE_REQUEST && !FL_AT_REST(FICLONE) && fl_readable((void *)argument))
+        return (int)FL_CALL(fl_clone_range, FICLONE, fd, (long)request, *(const int64_t *)argument, argument);
+    return FL_REAL(ioctl, int, int, unsigned long, ...)(fd, request, argument);
 }
+
+/* Of an anonymous map the descriptor means nothing, whatever was given. */
+#define MMAP(symbol)                                                                                        \
+    FL_EXPORT void *symbol(void *at, size_t n, int protection, int flags, int fd, off_t offset);            \
+    FL_ARMED void *symbol##_armed(void *at, size_t n, int protection, int flags, int fd, off_t offset)      \
+    {                                                                                                       \
+        return (void *)FL_CALL(symbol, MMAP, (long)at, (long)n, protection, flags, flags & MAP_ANONYMOUS ? -1 : fd, offset); \
+    }                                                                                                       \
+    FL_EXPORT void *symbol(void *at, size_t n, int protection, int flags, int fd, off_t offset)             \
+    {                                                                                                       \
+        return FL_IDLE(MMAP) ? FL_REAL(symbol, void *, void *, size_t, int, int, int, off_t)(at, n, protection, flags, fd, offset) \
+                             : symbol##_armed(at, n, protection, flags, fd, offset);                        \
+    }
+MMAP(mmap)
+MMAP(mmap64)
 
 FL_EXPORT int unlinkat(int dir, const char *path, int flags);
 FL_EXPORT int unlinkat(int dir, const char *path, int flags)

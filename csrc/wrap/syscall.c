@@ -23,7 +23,7 @@ static const struct { short number; unsigned short symbol, op; } known[] = {
     {SYS_clock_gettime, FL_SYM_clock_gettime, FL_OP_CLOCK_GETTIME}, {SYS_gettimeofday, FL_SYM_gettimeofday, FL_OP_GETTIMEOFDAY},
     {SYS_fchmod, FL_SYM_fchmod, FL_OP_FCHMOD}, {SYS_fchown, FL_SYM_fchown, FL_OP_FCHOWN},
     {SYS_fchownat, FL_SYM_fchownat, FL_OP_FCHOWNAT}, {SYS_utimensat, FL_SYM_utimensat, FL_OP_UTIMENSAT},
-    {SYS_mmap, FL_SYM_mmap64, FL_OP_MMAP}, {SYS_munmap, FL_SYM_munmap, FL_OP_MUNMAP},
+    {SYS_munmap, FL_SYM_munmap, FL_OP_MUNMAP},
     {SYS_execve, FL_SYM_execve, FL_OP_EXECVE},
 #ifdef SYS_open
     {SYS_open, FL_SYM_open64, FL_OP_OPEN}, {SYS_creat, FL_SYM_creat64, FL_OP_CREAT}, {SYS_rename, FL_SYM_rename, FL_OP_RENAME},
@@ -48,6 +48,7 @@ int execve(const char *, char *const[], char *const[]);
 int unlinkat(int, const char *, int);
 int fcntl(int, int, ...);
 int faccessat(int, const char *, int, int);
+void *mmap64(void *, size_t, int, int, int, long);
 int fchmodat(int, const char *, unsigned, int);
 long preadv64v2(int, const void *, int, long, int);
 long pwritev64v2(int, const void *, int, long, int);
@@ -81,14 +82,14 @@ static int by_wrapper(long number)
 {
     switch (number) {
     case SYS_execve: case SYS_unlinkat: case SYS_fcntl: case SYS_faccessat: case SYS_faccessat2: case SYS_fchmodat:
-    case SYS_preadv2: case SYS_pwritev2: case SYS_openat2: case SYS_io_uring_setup:
+    case SYS_preadv2: case SYS_pwritev2: case SYS_openat2: case SYS_mmap: case SYS_io_uring_setup:
         return 1;
     default:
         return 0;
     }
 }
 
-static __attribute__((noinline)) long wrapped(long number, long a, long b, long c, long d, long f)
+static __attribute__((noinline)) long wrapped(long number, long a, long b, long c, long d, long e, long f)
 {
     switch (number) {
     case SYS_execve: return execve((const char *)a, (char *const *)b, (char *const *)c);
@@ -100,6 +101,7 @@ static __attribute__((noinline)) long wrapped(long number, long a, long b, long 
     case SYS_preadv2: return preadv64v2((int)a, (const void *)b, (int)c, d, (int)f); /* e is the offset's high half */
     case SYS_pwritev2: return pwritev64v2((int)a, (const void *)b, (int)c, d, (int)f);
     case SYS_openat2: return openat2(a, b, c, d);
+    case SYS_mmap: return (long)mmap64((void *)a, (size_t)b, (int)c, (int)d, (int)e, f);
     default: return io_uring(number, a, b);
     }
 }
@@ -113,7 +115,7 @@ FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long
         fl_timed_syscall(number, (long[6]){a, b, c, d, e, f}, &result))
         return result;
     if (by_wrapper(number))
-        return wrapped(number, a, b, c, d, f);
+        return wrapped(number, a, b, c, d, e, f);
     if (!__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) || (at = find(number)) < 0)
         return FL_REAL(syscall, long, long, long, long, long, long, long, long)(number, a, b, c, d, e, f);
     return fl_call(known[at].symbol, known[at].op, (long[6]){a, b, c, d, e, f});

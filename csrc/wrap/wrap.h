@@ -38,7 +38,8 @@ __attribute__((visibility("hidden"))) int fl_timed_syscall(long number, const lo
         .family = FL_FAM_##FAMILY, .result = FL_RESULT_##RESULT, ##__VA_ARGS__};
 #include "../ops.def"
 
-/* The raw call behind FL_SYM_fl_openat2. */
+/* The calls behind FL_SYM_fl_openat2 and FL_SYM_fl_clone_range. */
 __attribute__((visibility("hidden"))) long fl_real_openat2(long dir, long path, long flags, long mode, long how, long size);
+__attribute__((visibility("hidden"))) long fl_real_clone_range(long fd, long request, long source, long range, long b, long c);
 
 #endif

@@ -42,13 +42,20 @@ CHANGES_SPACE = ("write", "allocate", "truncate", "unlink", "rename", "open")
 def fd_kinds(rule: Rule) -> int:
     """Returns the FL_KIND_* bits of a rule; 0 accepts every kind.
 
-    Without `fdkind=`, files and directories; every kind where `fd=` already says which descriptor.
+    Without `fdkind=`, files and directories, and maps that are of no descriptor; every kind where `fd=` already says which.
     """
-    kinds = rule.fdkind
+    kinds, anonymous = rule.fdkind, 0
     if kinds is None:
         wants_files = rule.fd is None and any(op.has_fd for op in operations(rule))
         kinds = rules.DEFAULT_KINDS if wants_files else ()
-    return sum(_KIND_BITS[kind] for kind in kinds)
+        anonymous = lib.FL_KIND_ANONYMOUS if wants_files and may_be_anonymous(rule) else 0
+    return anonymous | sum(_KIND_BITS[kind] for kind in kinds)
+
+
+def may_be_anonymous(rule: Rule) -> bool:
+    """Whether the rule takes maps that are of no descriptor: it may be about maps, and asks for no kind, number or path."""
+    any_kind = not rule.fdkind and rule.fd is None and rule.path is None
+    return any_kind and any(op.name == "mmap" for op in operations(rule))
 
 
 def needs_tracking(rule: Rule) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from faultlib.inject import effects, values
 from faultlib.inject.check import left_out, operations
-from faultlib.inject.compile import happens_at_a_call
+from faultlib.inject.compile import happens_at_a_call, may_be_anonymous
 from faultlib.inject.errnos import name_of
 from faultlib.inject.ops import symbols_of
 from faultlib.inject.rules import DEFAULT_KINDS, Globs, Rule, default_scope
@@ -190,6 +190,8 @@ def _conditions(rule: Rule) -> Iterator[str]:
     if kinds and any(op.has_fd for op in members):
         said = "" if rule.fdkind is not None else " (fdkind=any for all kinds)"
         yield f"descriptors are those of {' and '.join(_KINDS[kind] for kind in kinds)}{said}"
+    if may_be_anonymous(rule):
+        yield "anonymous maps, which are of no descriptor, are meant too (flags=!MAP_ANONYMOUS leaves them out)"
     if rule.flags:
         yield "flags: " + ", ".join(f"not {flag[1:]}" if flag[0] == "!" else flag for flag in rule.flags)
     if rule.size is not None:

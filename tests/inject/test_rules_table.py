@@ -158,6 +158,18 @@ def test_conditions_in_words() -> None:
         assert words in text
 
 
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("mmap:error=ENOMEM", True), ("mmap:error=ENOMEM:path=f", False), ("mmap:error=ENOMEM:fdkind=file", False),
+        ("write:error=EIO", False), ("munmap:error=EINVAL", False), ("mmap:error=ENOMEM:fdkind=any", True),
+        ("mmap:error=ENOMEM:fd=3", False),
+    ],
+)  # fmt: skip
+def test_explain_says_whether_anonymous_maps_are_meant(rule: str, said: bool) -> None:
+    assert ("anonymous maps" in explain(parse_rule(rule)).as_text()) == said
+
+
 def test_explain_as_json() -> None:
     found = json.loads(run(explain_command, "--json", "write:short=5").output)
     assert found[0]["rule"] == "write:short=5"

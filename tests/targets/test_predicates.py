@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -192,3 +193,57 @@ def test_a_file_that_took_the_descriptor_unseen_is_left_alone(scope: str, under:
     done = under(f"write:error=EIO:path=f:size=5:times=1:scope={scope}", compiled("io"), "f", *calls)
     assert done.out == "open 0\nwrite 1\nswap 0\nwrite 5\nopen 0\nwrite -1 EIO\nwrite 5\n"
     assert [fired for _, fired in done.counts] == [1]
+
+
+CLONE = """
+import fcntl, os, struct
+source, target = os.open("source", os.O_RDONLY), os.open("target", os.O_RDWR | os.O_CREAT)
+for request, argument in ((0x40049409, source), (0x4020940D, struct.pack("qQQQ", source, 0, 0, 0))):
+    try: fcntl.ioctl(target, request, argument)
+    except OSError as error: print(error.errno)
+"""
+
+
+@pytest.mark.parametrize("rule", ["write:error=EIO:path=target:call=ficlone", "read:error=EIO:path=source", "ficlone:error=EIO"])
+def test_both_requests_that_clone(rule: str, under: Under, tmp_path: Path) -> None:
+    (tmp_path / "source").write_text("x")
+    done = under(rule, sys.executable, "-c", CLONE)
+    assert done.out == "5\n5\n", done.err
+    assert done.counts == [(2, 2)]
+
+
+MAPS = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+file, device = os.open("f", os.O_RDWR), os.open("/dev/zero", os.O_RDWR)
+for what, flags, fd in (("anonymous", 0x22, -1), ("anonymous", 0x22, file), ("file", 1, file), ("device", 2, device)):
+    address = libc.mmap(None, 4096, 3, flags, fd, 0)
+    print(what, ctypes.get_errno() if address == 2**64 - 1 else "ok")
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "failing"),
+    [
+        ("mmap:error=ENOMEM:call=mmap", "anonymous anonymous file"),
+        ("mmap:error=ENOMEM:call=mmap:fdkind=any", "anonymous anonymous file device"),
+        ("mmap:error=ENOMEM:fdkind=file", "file"),
+        ("mmap:error=ENOMEM:fdkind=other", "device"),
+        ("mmap:error=ENOMEM:path=f", "file"),
+        ("mmap:error=ENOMEM:path=!*/g", "file"),
+        ("mmap:error=ENOMEM:flags=MAP_ANONYMOUS", "anonymous anonymous"),
+        ("mmap:error=ENOMEM:flags=!MAP_ANONYMOUS", "file"),
+    ],
+)
+@pytest.mark.parametrize("way", ["libc.mmap(", "libc.syscall(9, "])
+def test_what_a_map_is_of(rule: str, failing: str, way: str, under: Under, tmp_path: Path) -> None:
+    """An anonymous map is of no descriptor: rules that ask for none take it, others do not."""
+    if way != "libc.mmap(" and os.uname().machine != "x86_64":
+        pytest.skip("the number of mmap is another one here")
+    (tmp_path / "f").write_bytes(b"x" * 4096)
+    code = MAPS.replace("libc.mmap(", way).replace("2**64 - 1", "2**64 - 1 or address == -1")
+    done = under(rule + ":size=4096", sys.executable, "-c", code)
+    assert [line.split()[0] for line in done.out.splitlines() if line.endswith("12")] == failing.split(), done
+    assert len(done.out.splitlines()) == 4
