@@ -19,6 +19,7 @@
 #define LIFELINE 5
 #define BLOCK 6
 #define LENDING 7
+#define BEYOND (OWNER + FL_GUARD_DESCRIPTORS)
 #define TEXT(number) TEXT_OF(number)
 #define TEXT_OF(number) #number
 #define LOOK_AGAIN_MS 200
@@ -90,6 +91,31 @@ static void guard_main(struct fl_ctl *ctl, const char *folder)
     fl_remove_folder(folder);
 }
 
+/* Gives the guard's descriptors their numbers and closes all others: those first, as there may be no room for more. */
+static void arrange(const int *from)
+{
+    int kept[FL_GUARD_DESCRIPTORS], high[FL_GUARD_DESCRIPTORS];
+    for (int i = 0; i < FL_GUARD_DESCRIPTORS; i++) {
+        int at = i;
+        for (; at && kept[at - 1] > from[i]; at--)
+            kept[at] = kept[at - 1];
+        kept[at] = from[i];
+    }
+    unsigned next = 0;
+    for (int i = 0; i < FL_GUARD_DESCRIPTORS; next = (unsigned)kept[i++] + 1)
+        if ((unsigned)kept[i] > next)
+            syscall(SYS_close_range, next, (unsigned)kept[i] - 1, 0);
+    syscall(SYS_close_range, next, ~0u, 0);
+    for (int i = 0; i < FL_GUARD_DESCRIPTORS; i++)
+        high[i] = from[i] >= BEYOND ? from[i] : fcntl(from[i], F_DUPFD, BEYOND);
+    int null = open("/dev/null", O_RDWR);
+    for (int i = 0; i < OWNER; i++)
+        dup2(null, i);
+    for (int i = 0; i < FL_GUARD_DESCRIPTORS; i++)
+        dup2(high[i], OWNER + i);
+    syscall(SYS_close_range, BEYOND, ~0u, 0);
+}
+
 int fl_guard_spawn(struct fl_ctl *ctl, const int *descriptors, const char *folder)
 {
     /* Without an exit signal: the guard is a child that the program's own waits do not see (fl_guard_reap does). */
@@ -100,15 +126,7 @@ int fl_guard_spawn(struct fl_ctl *ctl, const int *descriptors, const char *folde
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     setsid();
-    int high[FL_GUARD_DESCRIPTORS];
-    for (int i = 0; i < FL_GUARD_DESCRIPTORS; i++)
-        high[i] = fcntl(descriptors[i], F_DUPFD, 64);
-    int null = open("/dev/null", O_RDWR);
-    for (int i = 0; i < 3; i++)
-        dup2(null, i);
-    for (int i = 0; i < FL_GUARD_DESCRIPTORS; i++)
-        dup2(high[i], OWNER + i);
-    syscall(SYS_close_range, OWNER + FL_GUARD_DESCRIPTORS, ~0u, 0);
+    arrange(descriptors);
     if (chdir("/"))
         _exit(1);
     guard_main(ctl, folder);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -14,13 +15,42 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Runs the command line; errors of ours become one message and their exit code."""
-    if sys.stderr is None:  # closed by whoever started us
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    _open_streams()
     try:
         _command(sys.argv[1:])
     except FaultlibError as error:
-        print(f"faultlib: {error}", file=sys.stderr)
+        _say(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        _say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+        _let_go()
+        sys.exit(FaultlibError.exit_code)
+
+
+def _open_streams() -> None:
+    """Standard streams that whoever started us has closed: their numbers must not become those of files of ours.
+
+    A command gets them closed, as it would without us.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: names of files may be in any encoding
+
+
+def _say(message: str) -> None:
+    from faultlib.inject.visible import visible_lines
+    from faultlib.report.streams import say
+
+    say(f"faultlib: {visible_lines(message)}\n", sys.stderr)
+
+
+def _let_go() -> None:
+    """If it was standard output that failed, what it still holds would make Python's own end fail."""
+    from faultlib.report.streams import say
+
+    say("", sys.stdout)
 
 
 def _command(arguments: list[str]) -> None:
@@ -43,8 +73,6 @@ def _run(given: dict[str, Any]) -> None:
         running.run(**given)
     except (KeyboardInterrupt, EOFError):
         print("\nAborted!", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:
         sys.exit(1)
 
 

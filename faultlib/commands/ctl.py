@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from faultlib.commands import declared, options
+from faultlib.inject.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from faultlib.inject.client import Attached, Listed
@@ -61,11 +62,11 @@ def _attach() -> Attached:
 
 
 def _say(as_json: bool, data: Any, text: str) -> None:
-    click.echo(json.dumps(data, indent=2) if as_json else text)
+    click.echo(json.dumps(data, indent=2) if as_json else visible_lines(text))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    cells = [list(map(str, row)) for row in [head, *rows]]
+    cells = [[visible(str(cell)) for cell in row] for row in [head, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     return "\n".join("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
 

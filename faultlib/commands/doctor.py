@@ -13,6 +13,7 @@ import click
 
 from faultlib.errors import NotInstrumentable
 from faultlib.inject import doctor
+from faultlib.inject.visible import visible
 
 _COLOURS = {"ok": "green", "note": "cyan", "problem": "yellow", "fatal": "red"}
 _LEFT = 26
@@ -39,7 +40,8 @@ def command(as_json: bool, cmd: Sequence[str]) -> None:
 def _print(check: doctor.Check) -> None:
     width = max(60, shutil.get_terminal_size((100, 24)).columns)
     verdict = click.style(f"{check.verdict:8}", fg=_COLOURS[check.verdict])
-    finding = textwrap.wrap(check.finding, width - _LEFT, break_long_words=False, break_on_hyphens=False)
+    finding = textwrap.wrap(visible(check.finding), width - _LEFT, break_long_words=False, break_on_hyphens=False)
     click.echo(f"{verdict}{check.name:18}" + f"\n{'':{_LEFT}}".join(finding))
-    for line in textwrap.wrap(check.advice, width - _LEFT - 3, break_long_words=False, break_on_hyphens=False):
-        click.echo(f"{'':{_LEFT}}-> {line}" if check.advice.startswith(line) else f"{'':{_LEFT}}   {line}")
+    advice = visible(check.advice)
+    for line in textwrap.wrap(advice, width - _LEFT - 3, break_long_words=False, break_on_hyphens=False):
+        click.echo(f"{'':{_LEFT}}-> {line}" if advice.startswith(line) else f"{'':{_LEFT}}   {line}")

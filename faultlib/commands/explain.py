@@ -11,6 +11,7 @@ from faultlib.errors import UsageError
 from faultlib.inject.check import check_rules
 from faultlib.inject.explain import explain
 from faultlib.inject.grammar import parse_rule
+from faultlib.inject.visible import visible_lines
 
 
 @click.command("explain")
@@ -36,4 +37,4 @@ def command(rule: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> No
     if as_json:
         click.echo(json.dumps([one.as_dict() for one in explanations], indent=2))
     else:
-        click.echo("\n\n".join(one.as_text() for one in explanations))
+        click.echo(visible_lines("\n\n".join(one.as_text() for one in explanations)))

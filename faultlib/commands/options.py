@@ -38,7 +38,14 @@ RULES = (
     RULES_FILE,
     Option("seed", ("--seed",), "For p= and jitter: same seed, same faults.", SEED, "N"),
 )
-LABEL = Option("label", ("--label",), "A name for this process tree, for proc=label:NAME.", TEXT, "NAME", default="")
+LABEL = Option("label", ("--label",), "A name for this process tree, for proc=label:NAME.", TEXT, "NAME")
+
+
+def read_label(label: str | None) -> str:
+    """Returns the label to give. Raises UsageError for an empty one: that is none."""
+    if label == "":
+        raise UsageError("--label: a label is not empty")
+    return label or ""
 
 
 def read_rules(texts: Sequence[str], files: Sequence[str], *, alone: bool = True) -> list[Rule]:

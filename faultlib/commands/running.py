@@ -7,10 +7,11 @@ import sys
 
 from faultlib.commands import launch, options
 from faultlib.commands.options import FLAG, REPORT, TEXT, Option
-from faultlib.errors import SessionGone
+from faultlib.errors import SessionGone, UsageError
 from faultlib.inject import folder, target
 from faultlib.inject.frozen import Frozen
 from faultlib.report import summary
+from faultlib.report.streams import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +33,16 @@ REQUIRED_BUT_SILENT = 3
 
 
 def run(
-    rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str, name: str | None, verbose: bool,
+    rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str | None, name: str | None, verbose: bool,
     quiet: bool, json_file: str | None, require_fired: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Runs a command under rules, says what they did, and exits with the command's status."""
     rules = options.read_rules(rule, rules_file)
+    if require_fired and not rules:
+        raise UsageError("--require-fired: there is no rule that could fire: give -e or --rules")
     image = target.check(cmd[0])
     report = None
-    with _share(name, rules, seed, label) as share:
+    with _share(name, rules, seed, options.read_label(label)) as share:
         watcher = None
         if verbose:
             from faultlib.report.live import Live
@@ -51,7 +54,7 @@ def run(
                 watcher.stop()
             report = summary.collect(share.source, cmd, status, share.launch)
         except SessionGone as error:
-            print(f"faultlib: {error}: what its rules did is not known", file=sys.stderr)
+            say(f"faultlib: {error}: what its rules did is not known\n", sys.stderr)
     if report is not None:
         if not quiet:
             summary.render(report, sys.stderr)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from faultlib.commands import declared, options
-from faultlib.errors import UsageError
+from faultlib.errors import FaultlibError, UsageError
 
 
 @click.command("trace", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -25,7 +25,7 @@ from faultlib.errors import UsageError
 @declared.takes_command
 def command(
     count: bool, top: int | None, by: str | None, form: str, output: str | None, names: Sequence[str], paths: Sequence[str],
-    no_stacks: bool, no_wait: bool, rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str,
+    no_stacks: bool, no_wait: bool, rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str | None,
     cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD and write down each of its calls: process, arguments, result, duration and, for Python, the source line.
@@ -43,6 +43,7 @@ def command(
     from faultlib.inject.session import Session
     from faultlib.inject.trace import Journal
     from faultlib.report import summary
+    from faultlib.report.streams import say
     from faultlib.report.trace import Choice, Summary, Writer, opened
 
     for option, given in (("--top", top is not None), ("--sort", by is not None)):
@@ -55,14 +56,15 @@ def command(
         opened(output) as stream,
         Session(rules, seed=seed, recording=recording, stacks=not no_stacks) as session,
         Journal(session) as journal,
+        Writer(session, journal, choice, stream, summary=Summary(top, by or "time") if count else None, form=form) as writer,
     ):
-        writer = Writer(session, journal, choice, stream, summary=Summary(top, by or "time") if count else None, form=form)
-        status = launch(session, cmd, label)
-        journal.finish()
-        writer.finish()
+        status = launch(session, cmd, options.read_label(label))
+        failure = writer.finish()
         report = summary.collect(session, cmd, status)
         complaints = journal.complaints()
     summary.render(report, sys.stderr)
     for complaint in complaints:
-        print(f"faultlib: {complaint}", file=sys.stderr)
+        say(f"faultlib: {complaint}\n", sys.stderr)
+    if failure:
+        raise FaultlibError(f"the trace could not be written: {failure.strerror}; the command's exit status was {status}")
     sys.exit(status)

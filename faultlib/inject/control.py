@@ -98,7 +98,7 @@ class ControlBlock:
     ) -> ControlBlock:
         """Makes a fresh block. `recording`: what the journal takes down; `firings`: the capacity of that ring, in records.
 
-        Raises OSError if the memory cannot be had: the block is allocated whole, so that no target ever meets SIGBUS.
+        Raises FaultlibError if the memory cannot be had: the block is allocated whole, so that no target ever meets SIGBUS.
         """
         journal = recording.capacity if recording else 1
         text_bytes = recording.text_bytes if recording else TEXT_BYTES
@@ -124,8 +124,10 @@ class ControlBlock:
                 ctl.generation = FIRST_GENERATION
                 ctl.set[FIRST_GENERATION & 1].generation = FIRST_GENERATION
                 del ctl
-        except BaseException:
+        except BaseException as error:
             os.close(descriptor)
+            if isinstance(error, OSError):
+                raise FaultlibError(f"no memory for the session ({size >> 20} MiB): {error.strerror}") from error
             raise
         return cls(descriptor)
 

@@ -16,7 +16,10 @@ class WorkingDirectory(Frozen):
     @classmethod
     def current(cls) -> WorkingDirectory:
         """Returns this process' own: `$PWD` counts as its logical name if it is the same directory."""
-        real = os.getcwd()
+        try:
+            real = os.getcwd()
+        except FileNotFoundError:  # removed: nothing that is below it can be named, but something else may be
+            real = os.readlink("/proc/self/cwd").removesuffix(" (deleted)")
         named = os.environ.get("PWD", "")
         try:
             same = named.startswith("/") and os.path.normpath(named) == named and os.path.samefile(named, real)

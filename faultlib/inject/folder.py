@@ -43,7 +43,7 @@ class Place(Frozen):
 def base() -> str:
     """Where sessions' folders are made: $FAULTLIB_DIR, else /dev/shm, else the temporary directory."""
     if named := os.environ.get("FAULTLIB_DIR"):
-        return os.path.join(os.getcwd(), named)
+        return named if os.path.isabs(named) else os.path.join(os.getcwd(), named)
     if os.path.isdir(SHM) and os.access(SHM, os.W_OK | os.X_OK):
         return SHM
     import tempfile

@@ -76,8 +76,8 @@ class Session:
             self._listener = self._open_door()
             self._guard = Guard(self.block, self._folder)
         except BaseException:
+            self.block.close()  # first: to remove takes a descriptor, and there may be none left
             folders.remove(self._folder)
-            self.block.close()
             raise
         self._stop_serving = os.eventfd(0, os.EFD_CLOEXEC)
         self._serving = background.start(self._serve, "faultlib-control")

@@ -69,5 +69,9 @@ def short(frame: Frame) -> str:
     """The frame for a person's eye: the file below this directory by its relative name, others by their last."""
     if frame.file.startswith("<"):
         return str(frame)
-    file, here = Path(frame.file), Path.cwd()
+    file = Path(frame.file)
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # removed: nothing is below it
+        return str(frame._replace(file=file.name))
     return str(frame._replace(file=str(file.relative_to(here)) if file.is_relative_to(here) else file.name))

@@ -7,6 +7,8 @@ from typing import IO, TYPE_CHECKING
 
 from faultlib.errors import SessionGone
 from faultlib.inject import background
+from faultlib.inject.visible import visible
+from faultlib.report.streams import say
 from faultlib.report.summary import place
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ class Live:
         for event in events[self._printed :]:
             if self._tree not in (None, event.lineage.split(".")[0]):
                 continue
-            seconds = event.time_ns / 1e9
-            print(f"[{seconds:10.6f}] {event.effect} {place(event)} = {event.outcome} (INJECTED)", file=self._stream, flush=True)
+            line = visible(f"[{event.time_ns / 1e9:10.6f}] {event.effect} {place(event)} = {event.outcome} (INJECTED)")
+            say(f"{line}\n", self._stream)
         self._printed = len(events)
 
     def stop(self) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from faultlib.errors import FaultlibError
 from faultlib.inject.frozen import Frozen
+from faultlib.inject.visible import visible
+from faultlib.report.streams import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
 
         def snapshot(self, launch: int | None = None) -> Snapshot: ...
         def events(self) -> list[Event]: ...
+
+
+WIDEST = 60
+"""A rule that is longer does not push the columns of the others away."""
 
 
 class Row(Frozen):
@@ -111,24 +118,34 @@ def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> li
 
 
 def render(report: RunReport, stream: IO[str]) -> None:
-    """Prints the table; coloured on a terminal, plain elsewhere."""
+    """Prints the table; coloured on a terminal, plain elsewhere. What the stream does not take is lost."""
     bold, red, reset = ("\033[1m", "\033[31m", "\033[0m") if stream.isatty() else ("", "", "")
+    lines = []
     if report.rules:
-        width = max(4, *(len(row.rule) for row in report.rules))
-        print(f"{bold}{'rule':{width}}  matched  fired  where first{reset}", file=stream)
-        for row in report.rules:
-            print(f"{row.rule:{width}}  {row.matched:7}  {row.fired:5}  {row.first}", file=stream)
-    for warning in report.warnings:
-        print(f"{red}faultlib: {warning}{reset}", file=stream)
+        rules = [visible(row.rule) for row in report.rules]
+        width = max(4, *(len(rule) for rule in rules if len(rule) <= WIDEST), 0)
+        lines.append(f"{bold}{'rule':{width}}  matched  fired  where first{reset}")
+        for rule, row in zip(rules, report.rules, strict=True):
+            lines.append(f"{rule:{width}}  {row.matched:7}  {row.fired:5}  {visible(row.first)}")
+    lines += [f"{red}faultlib: {visible(warning)}{reset}" for warning in report.warnings]
+    say("".join(f"{line}\n" for line in lines), stream)
 
 
 def write_json(report: RunReport, file: str) -> None:
-    """Writes the report as JSON; `-` is standard output."""
+    """Writes the report as JSON; `-` is standard output. Raises FaultlibError, which gives the command's status, if it cannot."""
     import json
     from pathlib import Path
 
     text = json.dumps(report.to_json(), indent=2) + "\n"
-    if file == "-":
-        sys.stdout.write(text)
-        return
-    Path(file).write_text(text, encoding="utf-8")
+    try:
+        if file == "-":
+            failure = say(text, sys.stdout)
+        else:
+            with Path(file).open("w", encoding="utf-8") as stream:
+                failure = say(text, stream)
+    except OSError as error:
+        failure = error
+    if failure:
+        raise FaultlibError(
+            f"the report could not be written to {file}: {failure.strerror}; the command's exit status was {report.status}"
+        )

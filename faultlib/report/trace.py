@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +19,7 @@ from faultlib.inject.ops import Operation
 from faultlib.inject.session import Session
 from faultlib.inject.trace import Journal
 from faultlib.report import trace_count
+from faultlib.report.streams import mute
 from faultlib.report.trace_json import JsonTrace
 from faultlib.report.trace_text import TextTrace
 
@@ -60,8 +60,6 @@ def _operations(name: str) -> tuple[Operation, ...]:
 def opened(output: str | None) -> Iterator[IO[str]]:
     """Opens where the trace goes: stderr, stdout for `-`, or a file. Raises UsageError if it cannot be written."""
     if output is None or output == "-":
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # names of files are bytes
         yield sys.stdout if output else sys.stderr
         return
     try:
@@ -112,11 +110,27 @@ class Writer:
     def _fits(self, record: object) -> bool:
         return self._choice.fits(self._journal.decoder.event(record))
 
-    def finish(self) -> None:
-        """Waits until everything is written. Raises UsageError if the output could not be; a closed pipe is no error."""
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.finish()
         self._thread.join()
-        if self._counting and self._summary and not self._failure:
-            render = trace_count.render_jsonl if self._form == "jsonl" else trace_count.render
-            render(self._counting.rows(self._summary.by), self._stream, self._summary.top)
-        if self._failure and not isinstance(self._failure, BrokenPipeError):
-            raise UsageError(f"the trace could not be written: {self._failure.strerror}") from self._failure
+
+    def finish(self) -> OSError | None:
+        """The targets have ended: waits until everything is written.
+
+        Returns why the output could not be; that nobody reads a pipe is no failure.
+        """
+        self._journal.finish()
+        self._thread.join()
+        try:
+            if self._counting and self._summary and not self._failure:
+                render = trace_count.render_jsonl if self._form == "jsonl" else trace_count.render
+                render(self._counting.rows(self._summary.by), self._stream, self._summary.top)
+            self._stream.flush()
+        except OSError as error:
+            self._failure = self._failure or error
+        if self._failure:
+            mute(self._stream)
+        return None if isinstance(self._failure, BrokenPipeError) else self._failure

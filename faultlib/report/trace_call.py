@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -67,8 +66,8 @@ EXTRA: dict[str, Callable[[Event], str]] = {
 
 
 def quoted(path: str | None) -> str:
-    """A path as a C string; characters that are no text as escapes."""
-    return "?" if path is None else json.dumps(path, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    """A path as a C string; what cannot be printed is escaped with the rest of its line."""
+    return "?" if path is None else '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _subject(operation: Operation, event: Event) -> list[str]:

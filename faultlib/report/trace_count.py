@@ -11,6 +11,7 @@ from faultlib._core import lib
 from faultlib.inject import stacks
 from faultlib.inject.events import Decoder
 from faultlib.inject.ops import ALL_OPERATIONS
+from faultlib.inject.visible import visible
 from faultlib.report import trace_call
 
 
@@ -95,7 +96,7 @@ def render(rows: list[tuple[Key, Sum]], stream: IO[str], top: int | None = None)
     for number, (key, row) in enumerate(rows):
         total.add(row)
         if number < shown:
-            print(_line(row, f"{key.operation:15} {key.where or '-':28} {key.path or '-'}"), file=stream)
+            print(_line(row, visible(f"{key.operation:15} {key.where or '-':28} {key.path or '-'}")), file=stream)
         else:
             rest.add(row)
     if len(rows) > shown:

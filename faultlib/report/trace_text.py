@@ -7,6 +7,7 @@ from typing import IO
 
 from faultlib.inject import stacks
 from faultlib.inject.events import Event
+from faultlib.inject.visible import visible
 from faultlib.report import trace_call
 
 
@@ -34,7 +35,7 @@ class TextTrace:
         duration = f" <{event.duration_ns / 1e9:.6f}>" if event.ended else ""
         injected = "" if event.rule is None else f" (INJECTED: {self._rule_text(event.rule)})"
         where = f" {stacks.short(event.where)}" if event.where else ""
-        return f"{event.time_ns / 1e9:.6f} {who} {call}{duration}{injected}{where}\n"
+        return visible(f"{event.time_ns / 1e9:.6f} {who} {call}{duration}{injected}{where}") + "\n"
 
     def finish(self) -> None:
         """Nothing is left to write."""
