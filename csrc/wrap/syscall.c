@@ -70,11 +70,12 @@ static long openat2(long dir, long path, long how, long size)
     return FL_CALL(fl_openat2, OPENAT, dir, path, (long)given[0], (long)given[1], how, size);
 }
 
-static long io_uring(long number, long entries, long parameters)
+/* What works behind our back is named in the summary. */
+static long note(uint32_t flag, long number, long a, long b)
 {
-    if (fl_self_page.self.proc) /* it works behind our back: named in the summary */
-        __atomic_fetch_or(&fl_self_page.self.proc->flags, FL_PROC_IO_URING, __ATOMIC_RELAXED);
-    return REAL_SYSCALL(number, entries, parameters);
+    if (fl_self_page.self.proc)
+        __atomic_fetch_or(&fl_self_page.self.proc->flags, flag, __ATOMIC_RELAXED);
+    return REAL_SYSCALL(number, a, b);
 }
 
 /* Numbers whose libc wrappers decide more than a table can say, or take other arguments, go through those. */
@@ -82,7 +83,7 @@ static int by_wrapper(long number)
 {
     switch (number) {
     case SYS_execve: case SYS_unlinkat: case SYS_fcntl: case SYS_faccessat: case SYS_faccessat2: case SYS_fchmodat:
-    case SYS_preadv2: case SYS_pwritev2: case SYS_openat2: case SYS_mmap: case SYS_io_uring_setup:
+    case SYS_preadv2: case SYS_pwritev2: case SYS_openat2: case SYS_mmap: case SYS_io_uring_setup: case SYS_io_setup:
         return 1;
     default:
         return 0;
@@ -102,7 +103,8 @@ static __attribute__((noinline)) long wrapped(long number, long a, long b, long 
     case SYS_pwritev2: return pwritev64v2((int)a, (const void *)b, (int)c, d, (int)f);
     case SYS_openat2: return openat2(a, b, c, d);
     case SYS_mmap: return (long)mmap64((void *)a, (size_t)b, (int)c, (int)d, (int)e, f);
-    default: return io_uring(number, a, b);
+    case SYS_io_setup: return note(FL_PROC_NATIVE_AIO, number, a, b);
+    default: return note(FL_PROC_IO_URING, number, a, b);
     }
 }
 

@@ -184,6 +184,7 @@ def program(file: Path, command: str | None = None) -> Iterator[Check]:
     yield libc(image, libraries)
     yield from attach(image, libraries)
     yield io_uring(libraries, _read(_SYSCTL / "kernel/io_uring_disabled"))
+    yield native_aio(libraries)
     yield python_stacks(image)
 
 
@@ -302,6 +303,14 @@ def io_uring(libraries: dict[str, Path], disabled: str | None) -> Check:
         advice = "what it does through a ring is not seen: switch it off by sysctl kernel.io_uring_disabled=2, or in the program"
         return Check("io_uring", "problem", "the program is linked with liburing", advice)
     return Check("io_uring", "ok", "the program is not linked with liburing; `run` says if it makes a ring all the same")
+
+
+def native_aio(libraries: dict[str, Path]) -> Check:
+    """Whether the program may do its I/O by io_submit. libaio makes its system calls itself: `run` cannot see them."""
+    if any(name.startswith("libaio") for name in libraries):
+        advice = "what it does by io_submit is not seen: switch it off in the program"
+        return Check("native AIO", "problem", "the program is linked with libaio", advice)
+    return Check("native AIO", "ok", "the program is not linked with libaio")
 
 
 def python_stacks(image: Image) -> Check:

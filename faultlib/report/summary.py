@@ -104,6 +104,8 @@ def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> li
         found.append(f"not covered: {snapshot.forgotten} more processes went on to programs in which the shim did not wake up")
     if any(process.io_uring for process in processes):
         found.append("not covered: a process uses io_uring, whose operations no rule sees")
+    if any(process.native_aio for process in processes):
+        found.append("not covered: a process uses native AIO (io_submit), whose operations no rule sees")
     blind = [process.lineage for process in processes if process.no_stacks]
     if blind:
         found.append(f"no source lines: the Python of process {', '.join(blind[:3])} has no faulthandler that could be asked")

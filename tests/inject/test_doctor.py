@@ -193,6 +193,8 @@ def test_a_shim_that_does_not_wake_up_is_fatal(monkeypatch: pytest.MonkeyPatch, 
         (doctor.io_uring({"liburing.so.2": Path("/usr/lib/liburing.so.2")}, "0"), "problem", "liburing"),
         (doctor.io_uring({"liburing.so.2": Path("/usr/lib/liburing.so.2")}, "2"), "ok", "switched off"),
         (doctor.io_uring({"libc.so.6": Path("/lib/libc.so.6")}, None), "ok", "not linked"),
+        (doctor.native_aio({"libaio.so.1": Path("/usr/lib/libaio.so.1")}), "problem", "libaio"),
+        (doctor.native_aio({"libc.so.6": Path("/lib/libc.so.6")}), "ok", "not linked"),
     ],
 )
 def test_other_machines(check: Check, verdict: Verdict, word: str) -> None:
