@@ -276,6 +276,8 @@ static long act(struct fl_frame *f, const struct fl_choice *choice)
     if (rule->delay_ns && rule->effect != FL_EFFECT_DELAY)
         interrupted = fl_wait(f, choice, fl_delay_ns(choice));
     f->injected = FL_INJECTED;
+    if (f->info->family == FL_FAM_EXIT && (rule->effect == FL_EFFECT_DELAY || rule->effect == FL_EFFECT_SIGNAL))
+        fl_book(f, 0, choice); /* which then do not come back */
     long result = interrupted ? fl_fail(f, interrupted) : fl_effects[rule->effect](f, choice);
     int error = errno;
     if (f->injected == FL_INJECTED)

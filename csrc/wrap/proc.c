@@ -132,3 +132,24 @@ EXIT(exit, EXIT)
 EXIT(_exit, UNDERSCORE_EXIT)
 EXIT(_Exit, UNDERSCORE_EXIT)
 EXIT(quick_exit, EXIT)
+
+/* A program whose main returns ends by libc's exit, which passes no symbol: what libc calls as its main is ours. */
+static int (*program_main)(int, char **, char **);
+
+static int main_and_exit(int argc, char **argv, char **envp)
+{
+    int status = program_main(argc, argv, envp);
+    if (!FL_IDLE(EXIT))
+        exit(status);
+    return status;
+}
+
+FL_EXPORT int __libc_start_main(int (*entry)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
+                                void (*loaders_fini)(void), void *stack_end);
+FL_EXPORT int __libc_start_main(int (*entry)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
+                                void (*loaders_fini)(void), void *stack_end)
+{
+    __typeof__(__libc_start_main) *start = fl_libc_symbol("__libc_start_main"); /* once: not by way of fl_real */
+    program_main = entry;
+    return start(main_and_exit, argc, argv, init, fini, loaders_fini, stack_end);
+}

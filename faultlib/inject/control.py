@@ -186,7 +186,8 @@ class ControlBlock:
             slot, proc.pid, _STATES[proc.state], text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
             proc.uid, *_entries(proc.entries), bool(proc.flags & lib.FL_PROC_IO_URING),
             bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch, bool(proc.flags & lib.FL_PROC_NO_STACKS),
-            bool(proc.flags & lib.FL_PROC_NATIVE_AIO), bool(proc.flags & lib.FL_PROC_OUT_OF_REACH), bool(proc.flags & lib.FL_PROC_OTHER_SESSION),
+            bool(proc.flags & lib.FL_PROC_NATIVE_AIO),
+            bool(proc.flags & lib.FL_PROC_OUT_OF_REACH), bool(proc.flags & lib.FL_PROC_OTHER_SESSION),
         )  # fmt: skip
 
     def path(self, number: int) -> str | None:

@@ -20,8 +20,8 @@ JOIN = {
 """The loader's for one more library, then those of the constructor, which does not wake the vDSO up for one look at the clock."""
 JOIN_AT_MOST = 26
 FORKED = {"getpid", "getuid", "prctl", "clock_gettime"}
-EXECUTING = {"openat", "read", "pread64", "close"}
-"""Which loader and which libraries the new image asks for; before the join of that image."""
+EXECUTING = {"openat", "read", "pread64", "close", "faccessat2"}
+"""Which loader and which libraries the new image asks for, and whether it finds our link; before the join of that image."""
 LOOKING = {"getcwd", "fstat", "readlinkat"}
 """An armed shim asks once what is behind a descriptor, and where the working directory is."""
 
