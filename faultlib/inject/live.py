@@ -50,16 +50,15 @@ class LiveRules:
             names |= {rule.name: self._next_slot + i for i, rule in enumerate(rules) if rule.name}
             table = self._block.area("struct fl_rule", "rules_off")
             tallies = self._block.area("struct fl_tally", "tallies_off")
-            slots = []
-            for rule in rules:
-                slot = self._next_slot
+            slots = list(range(self._next_slot, self._next_slot + len(rules)))
+            for slot, rule in zip(slots, rules, strict=True):  # a failure, for want of room, leaves nothing but unused rows
                 compiler.compile_rule(rule, slot, table + slot, self._intern, cwd, slots=names, now_ns=self._block.now_ns())
                 if isinstance(rule.effect, effects.Space):
                     tallies[slot].space_left = rule.effect.size_bytes
-                self._next_slot += 1
+            for slot, rule in zip(slots, rules, strict=True):
                 table[slot].seat = self._seats[slot] = self._free_seat()
                 self._rules[slot] = rule
-                slots.append(slot)
+            self._next_slot += len(rules)
             self._publish()
             return slots
 

@@ -12,6 +12,7 @@ import pytest
 from faultlib._core import lib
 
 import faultlib as api
+from faultlib.errors import FaultlibError
 
 WRITER = """
 import os, sys
@@ -84,3 +85,17 @@ def test_as_many_rules_as_there_is_room_for(tmp_path: Path) -> None:
         assert [write(), write()] == [1, EIO]
         report = {row.slot: row.count.matched for row in session.report()}
     assert [report[slot] for slot in slots] == [1, 3] * (lib.FL_LIVE_RULES // 2)
+
+
+def test_rules_that_find_no_room_leave_nothing_behind(tmp_path: Path) -> None:
+    """Not even the first of them, which had found its own."""
+    with api.Session(cwd=tmp_path) as session, writer(session, tmp_path) as write:
+        tail = "/".join(["x" * 250] * 8)
+        with pytest.raises(FaultlibError, match="no room for more patterns"):
+            for i in range(lib.FL_STRING_BYTES // len(tail)):
+                session.remove(*session.add(f"pwrite:error=EIO:path=*/{i}/{tail}"))
+        with pytest.raises(FaultlibError, match="no room for more patterns"):
+            session.add("pwrite:error=EIO", f"pwrite:error=EIO:path=*/other/{tail}")
+        assert not session.block.live.rules
+        session.add("pwrite:error=ENOSPC")
+        assert write() == ENOSPC

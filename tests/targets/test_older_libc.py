@@ -32,14 +32,14 @@ def test_only_what_every_libc_has_is_needed() -> None:
 @pytest.fixture
 def without_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shim that asks libc for what it has not, under other names, in place of what newer ones have."""
-    data = folder.SHIM.read_bytes()
+    data = Path(folder.SHIM).read_bytes()
     for name in (b"__libc_single_threaded\0", b"pthread_testcancel\0"):
         assert name in data
         data = data.replace(name, name[:-3] + b"__\0")
     copy = tmp_path / "shim.so"
     copy.write_bytes(data)
     copy.chmod(0o755)
-    monkeypatch.setattr(folder, "SHIM", copy)
+    monkeypatch.setattr(folder, "SHIM", str(copy))
 
 
 THREADS = """
