@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <string.h>
 #include <time.h>
 
 #define LOOK_AGAIN_NS 20000000u
@@ -45,6 +46,44 @@ static void describe_lock(struct fl_event *e, const struct fl_frame *f)
     e->size = (uint64_t)lock->l_len;
 }
 
+/* How long a sleep was to be, or until when. */
+static void describe_sleep(struct fl_event *e, const struct fl_frame *f)
+{
+    int by_clock = f->op == FL_OP_CLOCK_NANOSLEEP;
+    const struct timespec *asked = (const struct timespec *)f->a[by_clock ? 2 : 0];
+    if (by_clock)
+        e->flags = (uint32_t)f->a[1];
+    if (fl_readable(asked))
+        e->offset = (int64_t)asked->tv_sec * 1000000000 + asked->tv_nsec;
+}
+
+/* What is not in the arguments' registers. */
+static void describe_further(struct fl_event *e, const struct fl_frame *f)
+{
+    if (f->info->source)
+        e->extra = (int32_t)f->a[f->info->source - 1];
+    else if (e->result == -EFAULT)
+        return;
+    else if (f->op == FL_OP_FCNTL || f->op == FL_OP_LOCKF)
+        describe_lock(e, f);
+    else if (f->op == FL_OP_NANOSLEEP || f->op == FL_OP_CLOCK_NANOSLEEP)
+        describe_sleep(e, f);
+}
+
+/* The names of a record: those that rules look at; of a copy its source's too, and what is to be in a symbolic link, as given. */
+struct names { uint32_t path, path2; };
+
+static struct names names_of(const struct fl_frame *f, int64_t value)
+{
+    struct names names = {f->path, f->path2};
+    const char *content = (const char *)f->a[0];
+    if (f->info->source)
+        names.path2 = fl_fd_path((int)f->a[f->info->source - 1], NULL);
+    else if ((f->op == FL_OP_SYMLINK || f->op == FL_OP_SYMLINKAT) && value != -EFAULT && fl_readable(content))
+        names.path = fl_intern(content, strnlen(content, FL_PATH_MAX - 1));
+    return names;
+}
+
 static inline void describe_rule(struct fl_event *e, const struct fl_choice *choice)
 {
     e->rule = choice ? (uint16_t)(choice->rule->id + 1) : 0;
@@ -59,11 +98,11 @@ static void note_first(const struct fl_choice *choice, uint64_t number)
     __atomic_compare_exchange_n(&tally->first_event, &none, (uint32_t)number + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-static inline void fill(struct fl_event *e, const struct fl_frame *f, int64_t value, uint32_t actor, uint32_t stack)
+static inline void fill(struct fl_event *e, const struct fl_frame *f, struct names names, int64_t value, uint32_t actor, uint32_t stack)
 {
     e->result = value;
-    e->path = f->path;
-    e->path2 = f->path2;
+    e->path = names.path;
+    e->path2 = names.path2;
     e->actor = actor;
     e->stack = stack;
     e->fd = f->fd;
@@ -71,8 +110,7 @@ static inline void fill(struct fl_event *e, const struct fl_frame *f, int64_t va
     e->kind = (uint8_t)f->kind;
     e->state = f->state;
     fl_describe(e, f->op, f->info, f->a);
-    if ((f->op == FL_OP_FCNTL || f->op == FL_OP_LOCKF) && value != -EFAULT)
-        describe_lock(e, f);
+    describe_further(e, f);
 }
 
 static uint32_t actor_of(const struct fl_frame *f)
@@ -84,12 +122,13 @@ static uint32_t actor_of(const struct fl_frame *f)
 void fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     int64_t value = fl_outcome(f->info, result);
+    struct names names = names_of(f, value);
     uint32_t actor = actor_of(f), stack = fl_ctl->options & FL_OPT_STACKS ? fl_stack(f) : 0;
     uint64_t number, now = fl_now_ns();
     struct fl_event *e = fl_event_begin(&fl_ctl->firings, &number);
     e->time_ns = now - fl_ctl->t0_ns;
     e->duration_ns = 0;
-    fill(e, f, value, actor, stack);
+    fill(e, f, names, value, actor, stack);
     describe_rule(e, choice);
     fl_event_end(e, number);
     note_first(choice, number);
@@ -99,12 +138,13 @@ void fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *c
 static void record_call(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     int64_t value = fl_outcome(f->info, result);
+    struct names names = names_of(f, value);
     uint64_t number, end = fl_journal_time(), start = f->started ? f->started : end;
     uint32_t actor = actor_of(f), stack = fl_ctl->options & FL_OPT_STACKS ? fl_stack(f) : 0;
     struct fl_event *e = fl_event_begin(&fl_ctl->journal, &number);
     e->time_ns = start;
     e->duration_ns = end - start;
-    fill(e, f, value, actor, stack);
+    fill(e, f, names, value, actor, stack);
     describe_rule(e, choice);
     fl_event_end(e, number);
 }

@@ -38,8 +38,10 @@ NOBODY = Actor("?", 0, 0, "?", "", "?")
 class Event(NamedTuple):
     """One call. Times are session nanoseconds; `result` is negative for -errno; `rule` is the slot of the one that fired.
 
-    `extra` is one more argument of some operations: a mode, a protection, a clock, an exit status. `frames` are the source
-    lines it was made from, innermost first. `ended` is false for a call that did not come back (exit, exec).
+    `path2` is the second of two names; of a copy, it is the source's. The `path` of a new symbolic link is its content, as given.
+    `extra` is one more argument of some operations: a mode, a protection, a clock, an exit status, a copy's source; `offset` of a
+    nanosleep is its time in nanoseconds. `frames` are the source lines it was made from, innermost first. `ended` is false for a
+    call that did not come back (exit, exec).
     """
 
     number: int
@@ -72,6 +74,12 @@ class Event(NamedTuple):
         if not self.ended:
             return "?"
         return errno.errorcode.get(-self.result, str(self.result)) if self.result < 0 else str(self.result)
+
+    @property
+    def route(self) -> str:
+        """The files that it is about: one, or from which to which."""
+        names = (self.path2, self.path) if "source" in ALL_OPERATIONS[self.op].arguments else (self.path, self.path2)
+        return " -> ".join(name for name in names if name)
 
     @property
     def lineage(self) -> str:

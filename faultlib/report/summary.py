@@ -58,8 +58,8 @@ class RunReport(Frozen):
 def place(event: Event) -> str:
     """Where and how a call was hit: process, operation, number, path."""
     parts = [f"{event.operation} #{event.nth}"]
-    if event.path:
-        parts.append(event.path + (f" -> {event.path2}" if event.path2 else ""))
+    if event.route:
+        parts.append(event.route)
     parts.append(f"process {event.lineage}")
     if event.where:
         from faultlib.inject import stacks

@@ -65,18 +65,40 @@ EXTRA: dict[str, Callable[[Event], str]] = {
 }  # fmt: skip
 
 
+TARGET_FIRST = ("sendfile", "ficlone")
+"""Copies whose target is their first argument."""
+_NS = {"nanosleep": 1, "clock_nanosleep": 1, "usleep": 1_000, "sleep": 1_000_000_000}
+_TIMER_ABSTIME = 1
+
+
+def asked_ns(event: Event) -> int | None:
+    """How long a sleep was to be, or until when; None for what is no sleep."""
+    unit = _NS.get(event.operation)
+    return unit and (event.offset if unit == 1 else event.extra * unit)
+
+
+def _time(event: Event) -> list[str]:
+    seconds = f"{event.offset / 1e9:.9f}".rstrip("0").rstrip(".") + "s"
+    return ["TIMER_ABSTIME", seconds] if event.flags & _TIMER_ABSTIME else [seconds]
+
+
 def quoted(path: str | None) -> str:
     """A path as a C string; what cannot be printed is escaped with the rest of its line."""
     return "?" if path is None else '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _descriptor(fd: int | None, path: str | None) -> str:
+    return "-1" if fd is None else f"{fd}<{path}>" if path else str(fd)
+
+
 def _subject(operation: Operation, event: Event) -> list[str]:
     if operation.has_fd:
-        if event.fd is None:
-            return ["-1"]
-        return [f"{event.fd}<{event.path}>" if event.path else str(event.fd)]
+        found = [_descriptor(event.fd, event.path)]
+        if "source" in operation.arguments:
+            found.insert(operation.name in TARGET_FIRST, _descriptor(event.extra, event.path2))
+        return found
     paths = []
-    if "path" in operation.arguments:
+    if "path" in operation.arguments or operation.name in ("symlink", "symlinkat"):
         paths.append(quoted(event.path))
     if "path2" in operation.arguments:
         paths.append(quoted(event.path2))
@@ -89,6 +111,8 @@ def arguments(event: Event) -> list[str]:
     found = _subject(operation, event)
     if operation.name in EXTRA:
         found.append(EXTRA[operation.name](event))
+    if _NS.get(operation.name) == 1:
+        found += _time(event)
     if operation.name == "lseek":
         found.append(str(event.offset))
     if operation.has_flags:

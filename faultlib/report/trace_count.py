@@ -77,6 +77,8 @@ class Counting:
         for (op, path, path2, stack), found in self._sums.items():
             frame = stacks.own_frame(self._decoder.frames(stack))
             names = [name for name in (self._decoder.path(path), self._decoder.path(path2)) if name]
+            if "source" in ALL_OPERATIONS[op].arguments:
+                names.reverse()
             key = Key(ALL_OPERATIONS[op].name, " -> ".join(names), stacks.short(frame) if frame else "")
             merged.setdefault(key, Sum()).add(found)
         weight = ORDERS[by]

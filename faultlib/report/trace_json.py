@@ -39,6 +39,10 @@ class JsonTrace:
             plain["size"] = event.size
         if "offset" in operation.arguments or operation.name == "fcntl":
             plain["offset"] = event.offset
+        if "source" in operation.arguments:
+            plain["fd2"] = event.extra
+        if (asked_ns := trace_call.asked_ns(event)) is not None:
+            plain["asked_ns"] = asked_ns
         if operation.name in trace_call.EXTRA:
             plain["argument"] = trace_call.EXTRA[operation.name](event)
         failed = event.ended and trace_call.is_error(event.op, event.result)

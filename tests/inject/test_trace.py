@@ -302,3 +302,50 @@ def test_a_reader_that_goes_away_does_not_disturb_the_target(tmp_path: Path) -> 
     command = f"'{sys.executable}' -m faultlib trace -o - -- bash -c 'for i in {{1..3000}}; do echo x > out; done; : > ended' | head -1"
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=120, capture_output=True)
     assert (tmp_path / "ended").exists()
+
+
+ARGUMENTS = """
+import ctypes, os
+class Time(ctypes.Structure): _fields_ = [("s", ctypes.c_long), ("ns", ctypes.c_long)]
+libc = ctypes.CDLL(None)
+source, target = os.open("source", 66, 0o644), os.open("target", 66, 0o644)
+os.write(source, b"x" * 100)
+os.lseek(source, -60, os.SEEK_END)
+os.copy_file_range(source, target, 5, 0, 0)
+os.sendfile(target, source, 0, 7)
+libc.splice(source, None, target, None, 3, 0)
+os.symlink("some/where", "link")
+os.symlink("../else", "link2", dir_fd=os.open(".", 0))
+libc.nanosleep(ctypes.byref(Time(0, 1500000)), None)
+libc.clock_nanosleep(1, 1, ctypes.byref(Time(1, 5)), None)
+libc.nanosleep(None, None)
+libc.symlink(None, b"link3")
+"""
+
+
+def test_what_calls_were_asked_is_told(faultlib: Run, calls: Any, tmp_path: Path) -> None:
+    command = ["--op", "seek,copy_file_range,sendfile,splice,link,sleep", "--path", f"{tmp_path}/*", "--", sys.executable, "-c", ARGUMENTS]
+    text = faultlib("trace", *[word for word in command if word not in ("--path", f"{tmp_path}/*")]).stderr
+    a, b = f"<{tmp_path}/source>", f"<{tmp_path}/target>"
+    told = [
+        f"lseek(3{a}, -60, SEEK_END) = 40", f"copy_file_range(3{a}, 4{b}, 5) = 5", f"sendfile(4{b}, 3{a}, 7) = 7",
+        f"splice(3{a}, 4{b}, 3) = -1 EINVAL", f'symlink("some/where", "{tmp_path}/link") = 0',
+        f'symlinkat("../else", "{tmp_path}/link2") = 0', "nanosleep(0.0015s) = 0",
+        "clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, 1.000000005s) = 0", "nanosleep(0s) = -1 EFAULT",
+        f'symlink(?, "{tmp_path}/link3") = -1 EFAULT',
+    ]  # fmt: skip
+    assert [line for line in told if line not in text] == []
+    for name in ("link", "link2", "source", "target"):
+        (tmp_path / name).unlink()
+    found = {call["operation"]: call for call in calls(*command)}
+    for copy in ("copy_file_range", "sendfile", "splice"):
+        call = found[copy]
+        assert (call["path"], call["fd"], call["path2"], call["fd2"]) == (f"{tmp_path}/target", 4, f"{tmp_path}/source", 3)
+    assert found["symlinkat"]["path"] == "../else"
+    sleeps = [call["asked_ns"] for call in calls("--op", "sleep", "--", sys.executable, "-c", ARGUMENTS.replace('"link', '"link5'))]
+    assert sleeps == [1500000, 1000000005, 0]
+
+
+def test_a_copy_is_summed_up_from_source_to_target(faultlib: Run, tmp_path: Path) -> None:
+    done = faultlib("trace", "-c", "--op", "sendfile", "--", sys.executable, "-c", ARGUMENTS)
+    assert f"{tmp_path}/source -> {tmp_path}/target" in done.stderr
