@@ -144,7 +144,7 @@ def stats(as_json: bool) -> None:
 
 
 def _describe(snapshot: Snapshot) -> str:
-    live = [process for process in snapshot.processes if process.state in ("live", "exec-pending")]
+    live = [process for process in snapshot.processes if process.alive]
     lines = [
         f"session    {snapshot.name or '-'} (process {snapshot.pid})",
         f"age        {snapshot.time_ns / 1e9:.1f} s",
@@ -176,7 +176,7 @@ def sessions(as_json: bool) -> None:
 def _numbers(one: Listed) -> list[object]:
     if one.snapshot is None:
         return ["?", "?", "?"]
-    live = sum(process.state in ("live", "exec-pending") for process in one.snapshot.processes)
+    live = sum(process.alive for process in one.snapshot.processes)
     return [sum(rule.live for rule in one.snapshot.rules), live, sum(rule.count.fired for rule in one.snapshot.rules)]
 
 

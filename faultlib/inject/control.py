@@ -14,6 +14,7 @@ from functools import cached_property
 
 from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError
+from faultlib.inject import liveness
 from faultlib.inject.frozen import Frozen
 
 TYPE_CHECKING = False
@@ -39,8 +40,9 @@ class Count(Frozen):
 
 
 class ProcessView(Frozen):
-    """What the block knows of one process that was attached at some time. `entries` are the functions inside glibc whose
-    beginnings lead to the shim, `entries_missed` those that the shim did not recognise. `out_of_reach` and `other_session`
+    """What the block knows of one process that was attached at some time. `state` is "live", "exec-pending" (it went on to an
+    image in which the shim did not wake up), "exited", or "claimed" for a moment; `alive` is whether it still runs, in either
+    image. `entries` are the functions inside glibc whose beginnings lead to the shim, `entries_missed` those that the shim did not recognise. `out_of_reach` and `other_session`
     say of one in state exec-pending why the shim is not in it."""
 
     slot: int
@@ -60,6 +62,7 @@ class ProcessView(Frozen):
     native_aio: bool
     out_of_reach: bool
     other_session: bool
+    alive: bool
 
 
 def _ticks_are_time() -> bool:
@@ -175,19 +178,23 @@ class ControlBlock:
         """Every process slot in use, in the order of attachment."""
         procs = self.area("struct fl_proc", "procs_off")
         found = [(procs[i].started_ns, i) for i in range(lib.FL_MAX_PROCS) if procs[i].state != lib.FL_PROC_FREE]
-        return [self._view(i, procs[i]) for _, i in sorted(found)]
+        zero_ns = liveness.boot_ns() - self.now_ns()
+        return [self._view(i, procs[i], zero_ns) for _, i in sorted(found)]
 
     @staticmethod
-    def _view(slot: int, proc: Any) -> ProcessView:
+    def _view(slot: int, proc: Any, zero_ns: int) -> ProcessView:
         def text(field: Any) -> str:
             return os.fsdecode(ffi.string(field))
 
+        state = _STATES[proc.state]
+        since_ns = liveness.boot_ns() if state == "claimed" else zero_ns + proc.started_ns
+        alive = state != "exited" and liveness.runs(proc.pid, since_ns)
         return ProcessView(
-            slot, proc.pid, _STATES[proc.state], text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
+            slot, proc.pid, "exited" if state == "live" and not alive else state, text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
             proc.uid, *_entries(proc.entries), bool(proc.flags & lib.FL_PROC_IO_URING),
             bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch, bool(proc.flags & lib.FL_PROC_NO_STACKS),
             bool(proc.flags & lib.FL_PROC_NATIVE_AIO),
-            bool(proc.flags & lib.FL_PROC_OUT_OF_REACH), bool(proc.flags & lib.FL_PROC_OTHER_SESSION),
+            bool(proc.flags & lib.FL_PROC_OUT_OF_REACH), bool(proc.flags & lib.FL_PROC_OTHER_SESSION), alive,
         )  # fmt: skip
 
     def path(self, number: int) -> str | None:

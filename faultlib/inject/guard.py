@@ -73,5 +73,4 @@ class Guard:
             os.close(descriptor)
 
     def _targets_left(self) -> bool:
-        busy = ("live", "exec-pending")
-        return any(p.state in busy and os.path.exists(f"/proc/{p.pid}") for p in self._block.processes())
+        return any(process.alive and process.pid for process in self._block.processes())

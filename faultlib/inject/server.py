@@ -147,7 +147,7 @@ class Server:
 
     def _hello(self, connection: Connection) -> Reply:
         session = self._session
-        pids = [process.pid for process in session.processes() if process.state in ("live", "exec-pending")]
+        pids = [process.pid for process in session.processes() if process.alive]
         return {"name": session.name, "pid": os.getpid(), "pids": pids, "members": self._member_pids()}
 
     def _member_pids(self) -> list[int]:

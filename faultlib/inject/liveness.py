@@ -1,0 +1,44 @@
+"""Whether a process of the session still runs. Its slot does not say: most processes end without passing by the shim."""
+
+from __future__ import annotations
+
+import os
+import time
+
+TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
+SLACK_NS = 5 * TICK_NS
+"""The kernel notes a process' beginning in whole ticks."""
+
+
+def boot_ns() -> int:
+    """The kernel's own time, by which it says when a process began."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def runs(pid: int, since_ns: int) -> bool:
+    """Whether the process that had this number at `since_ns` (see `boot_ns`) still runs: a zombie does not.
+
+    True for number 0, which stands for a process whose number is not known here.
+    """
+    if pid <= 0:
+        return True
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return _is_hidden(pid)
+    state, threads, began_ns = fields[0], int(fields[17]), int(fields[19]) * TICK_NS
+    if state in (b"Z", b"X") and threads <= 1:  # with more, it is the first thread alone that has ended
+        return False
+    return began_ns <= since_ns + SLACK_NS  # else the number has been given to another one
+
+
+def _is_hidden(pid: int) -> bool:
+    """/proc may show a user its own processes only (hidepid=)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return True
