@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False  # what `typing` has, without its import
 if TYPE_CHECKING:
     from faultlib.errors import (
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from faultlib.inject.rules import Rule
     from faultlib.inject.session import Session
     from faultlib.inject.snapshot import RuleReport, Snapshot
+
+if not any(name.startswith("_core.") for name in os.listdir(__path__[0])):
+    raise ImportError(
+        f"the C part of faultlib is missing in {__path__[0]}: a checkout that was not built, which hides an installed faultlib "
+        "from Python while it is the working directory. Change to another directory, or build it here: pip install -e ."
+    )
 
 __version__ = "0.1.0"
 __all__ = [

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,10 +41,13 @@ def raise_error(reply: dict[str, Any]) -> NoReturn:
 
 
 class Connection:
-    """Requests to one session over its socket, in turn."""
+    """Requests to one session over its socket, in turn, from any thread of the process that made it."""
 
     def __init__(self, stream: socket.socket, title: str) -> None:
         self._stream = stream
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        self._closed = False
         self._stream.settimeout(ANSWER_S)
         self._file = stream.makefile("rb")
         self.title = title
@@ -65,9 +69,15 @@ class Connection:
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Sends a request and returns the reply. Raises what the session answered, or SessionGone."""
+        if os.getpid() != self._owner:
+            raise FaultlibError(f"this session was attached by process {self._owner}: a forked child attaches itself")
+        data = json.dumps({"do": do, **request}).encode() + b"\n"
         try:
-            self._stream.sendall(json.dumps({"do": do, **request}).encode() + b"\n")
-            line = self._file.readline()
+            with self._lock:
+                if self._closed:
+                    raise SessionGone(f"the {self.title} was let go of: it is closed here")
+                self._stream.sendall(data)
+                line = self._file.readline()
         except TimeoutError:
             raise SessionGone(f"the {self.title} has not answered for {ANSWER_S:.0f} seconds") from None
         except OSError:
@@ -81,6 +91,7 @@ class Connection:
 
     def close(self) -> None:
         """Ends the connection; a member leaves by this."""
+        self._closed = True
         self._file.close()
         self._stream.close()
 
@@ -99,6 +110,9 @@ class Attached:
         self._connection = connection
         self._events: list[Event] = []
 
+    def __repr__(self) -> str:
+        return f"<Attached to {self._connection.title}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -112,8 +126,7 @@ class Attached:
 
         Raises RuleError, before anything changes, if one of them cannot be.
         """
-        texts = [rule if isinstance(rule, str) else rule.source or rule.text for rule in new]
-        return list(self._connection.ask("add", rules=texts)["numbers"])
+        return list(self._connection.ask("add", rules=[rules.text_of(rule) for rule in new])["numbers"])
 
     def remove(self, *which: int | str) -> list[int]:
         """Takes rules out, by number or by `name=`; returns their numbers. Raises UsageError for one that is not live."""
@@ -256,7 +269,7 @@ def join(name: str, new: Sequence[Rule], *, label: str = "", seed: int | None = 
     folder.check_name(name)
     here = WorkingDirectory.current()
     request = {
-        "rules": [rule.source or rule.text for rule in new], "cwd": [here.logical, here.real], "label": label, "seed": seed
+        "rules": [rules.text_of(rule) for rule in new], "cwd": [here.logical, here.real], "label": label, "seed": seed
     }  # fmt: skip
     deadline = time.monotonic() + JOIN_S
     while True:

@@ -40,10 +40,13 @@ class Count(Frozen):
 
 
 class ProcessView(Frozen):
-    """What the block knows of one process that was attached at some time. `state` is "live", "exec-pending" (it went on to an
-    image in which the shim did not wake up), "exited", or "claimed" for a moment; `alive` is whether it still runs, in either
-    image. `entries` are the functions inside glibc whose beginnings lead to the shim, `entries_missed` those that the shim did not recognise. `out_of_reach` and `other_session`
-    say of one in state exec-pending why the shim is not in it."""
+    """What the block knows of one process that was attached at some time.
+
+    `state` is "live", "exec-pending" (it went on to an image in which the shim did not wake up), "exited", or "claimed" for a
+    moment; `alive` is whether it still runs, in either image. `entries` are the functions inside glibc whose beginnings lead
+    to the shim, `entries_missed` those that the shim did not recognise. `out_of_reach` and `other_session` say of one in state
+    exec-pending why the shim is not in it.
+    """
 
     slot: int
     pid: int
@@ -190,7 +193,8 @@ class ControlBlock:
         since_ns = liveness.boot_ns() if state == "claimed" else zero_ns + proc.started_ns
         alive = state != "exited" and liveness.runs(proc.pid, since_ns)
         return ProcessView(
-            slot, proc.pid, "exited" if state == "live" and not alive else state, text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
+            slot, proc.pid, "exited" if state == "live" and not alive else state,
+            text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
             proc.uid, *_entries(proc.entries), bool(proc.flags & lib.FL_PROC_IO_URING),
             bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch, bool(proc.flags & lib.FL_PROC_NO_STACKS),
             bool(proc.flags & lib.FL_PROC_NATIVE_AIO),

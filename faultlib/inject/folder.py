@@ -121,7 +121,9 @@ def preload(link: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def check_name(name: str) -> str:
-    """Returns the name of a session. Raises UsageError for one that cannot be."""
+    """Returns the name of a session. Raises UsageError for one that cannot be, TypeError for what is no text."""
+    if not isinstance(name, str):
+        raise TypeError(f"a session's name is text, not {name!r}")
     import re
 
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]{0,31}", name):

@@ -305,6 +305,15 @@ def parse_rule(text: str) -> Rule:
     return rule
 
 
+def as_rule(rule: object) -> Rule:
+    """Returns a rule that is text or one already. Raises RuleError, and TypeError for anything else."""
+    if isinstance(rule, Rule):
+        return rule if rule.source else parse_rule(rule.text)  # one that was put together by hand is checked now
+    if not isinstance(rule, str):
+        raise TypeError(f"a rule is text or a Rule, not {rule!r}")
+    return parse_rule(rule)
+
+
 def parse_rules(texts: Sequence[str], known: Sequence[str] = ()) -> list[Rule]:
     """Returns the rules of a list, checked together; `known` names rules that are already live. Raises RuleError."""
     found = [parse_rule(text) for text in texts]

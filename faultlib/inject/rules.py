@@ -132,6 +132,15 @@ class Rule(Frozen):
             yield f"thread={quote(self.thread)}"
 
 
+def text_of(rule: object) -> str:
+    """Returns the text of a rule, which may be text already. Raises TypeError for anything else."""
+    if isinstance(rule, Rule):
+        return rule.source or rule.text
+    if not isinstance(rule, str):
+        raise TypeError(f"a rule is text or a Rule, not {rule!r}")
+    return rule
+
+
 def default_scope(rule: Rule) -> str:
     """What `when=` and `times=` count without `scope=`. The clock is everybody's: so are its readings."""
     return "session" if isinstance(rule.effect, ClockChange) else "process"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
 from faultlib._core import ffi, lib
-from faultlib.errors import UsageError
+from faultlib.errors import FaultlibError, SessionGone, UsageError
 from faultlib.inject import background, door, target
 from faultlib.inject import folder as folders
 from faultlib.inject.control import ControlBlock
@@ -17,7 +18,7 @@ from faultlib.inject.snapshot import RuleReport, Snapshot
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Any, Self
@@ -27,9 +28,32 @@ if TYPE_CHECKING:
     from faultlib.inject.events import Event, EventReader
     from faultlib.inject.recording import Recording
     from faultlib.inject.rules import Rule, Value
+
+    Command = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     from faultlib.inject.server import Server
 
 LABEL_BYTES = 31
+
+
+def _several(rules: str | Rule | Sequence[str | Rule]) -> Sequence[str | Rule]:
+    """A single rule is a list of one."""
+    if isinstance(rules, str) or not hasattr(rules, "__iter__"):
+        return [rules]  # what is no rule is said to be none when it is read
+    return list(rules)
+
+
+def _words(command: Command, shell: bool) -> list[str]:
+    """The words of a command. Raises TypeError, as text could be meant as one word or for a shell; UsageError for none."""
+    if isinstance(command, os.PathLike):
+        command = [command]
+    if isinstance(command, str | bytes):
+        if not shell:
+            raise TypeError(f"a command is a list of words, as in ['true'], or text with shell=True; not {command!r}")
+        command = [os.fsdecode(command)]
+    words = [os.fsdecode(word) for word in command]
+    if not words:
+        raise UsageError("the command is empty: give a program and its arguments")
+    return ["/bin/sh", "-c", *words] if shell else words
 
 
 class Session:
@@ -39,25 +63,29 @@ class Session:
             session.run(["python3", "worker.py"])
             print(session.report())
 
-    `rules` are texts or Rule objects. `seed` (0 to 2**64 - 1) makes random draws repeatable; the default is drawn. Relative
-    patterns are below `cwd`, by default the working directory. With a `name` (a letter and up to 31 letters, digits, dots,
-    dashes, underscores) others find the session: `faultlib ctl NAME`, `faultlib run --session NAME`, `Session.attach`.
+    `rules` are texts or Rule objects, or a single one. `seed` (0 to 2**64 - 1) makes random draws repeatable; the default is
+    drawn. Relative patterns are below `cwd`, by default the working directory. With a `name` (a letter and up to 31 letters,
+    digits, dots, dashes, underscores) others find the session: `faultlib ctl NAME`, `faultlib run --session NAME`,
+    `Session.attach`.
 
     Raises RuleError for a rule that cannot be, UsageError for a name that is taken, FaultlibError if the control block
     cannot be made. Leaving the context disarms every process of the session; those still running go on undisturbed. Several
-    sessions may be open at once, and every method may be called from any thread. In a forked child a session is a copy
-    without power: only the process that made it changes it.
+    sessions may be open at once, and every method may be called from any thread. Once a session is closed every method but
+    `close` raises SessionGone; in a forked child, which has no part in it, FaultlibError.
     """
 
     def __init__(
-        self, rules: Sequence[str | Rule] = (), *, seed: int | None = None, cwd: str | os.PathLike[str] | None = None,
-        recording: Recording | None = None, stacks: bool = True, name: str | None = None,
+        self, rules: str | Rule | Sequence[str | Rule] = (), *, seed: int | None = None,
+        cwd: str | os.PathLike[str] | None = None, recording: Recording | None = None, stacks: bool = True,
+        name: str | None = None,
     ) -> None:  # fmt: skip
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise TypeError(f"a seed is a whole number, not {seed!r}")
         if seed is not None and not 0 <= seed < 1 << 64:
             raise UsageError(f"a seed is a number from 0 to 2**64 - 1, not {seed}")
         self.seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
         self.name = folders.check_name(name) if name is not None else None
-        parsed = self._parse(rules, ())
+        parsed = self._parse(_several(rules), ())
         self._cwd = WorkingDirectory.current() if cwd is None else WorkingDirectory(os.fspath(cwd), os.path.realpath(cwd))
         self.block = ControlBlock.create(self.seed, recording=recording, stacks=stacks)
         self._known: dict[int, Rule] = {}
@@ -111,8 +139,23 @@ class Session:
 
         return Server(self, self._listener, self._stop_serving)
 
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Holds the session, for the process that made it and until it is closed."""
+        if os.getpid() != self._owner:
+            raise FaultlibError(f"this session belongs to process {self._owner}: a forked child has no part in it")
+        with self.block.lock:
+            if self._closed:
+                raise SessionGone("the session is closed")
+            yield
+
+    def __repr__(self) -> str:
+        name = f" {self.name}" if self.name else ""
+        return f"<Session{name} of process {self._owner}, seed {self.seed}{', closed' if self._closed else ''}>"
+
     def __enter__(self) -> Self:
-        return self
+        with self._in_use():
+            return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -134,7 +177,7 @@ class Session:
     def _read(rules: Sequence[str | Rule]) -> list[Rule]:
         from faultlib.inject import grammar
 
-        return [grammar.parse_rule(rule) if isinstance(rule, str) else rule for rule in rules]
+        return [grammar.as_rule(rule) for rule in rules]
 
     def add(self, *rules: str | Rule, cwd: WorkingDirectory | None = None) -> list[int]:
         """Makes rules live at once, also for running targets; returns their numbers in this session.
@@ -142,20 +185,20 @@ class Session:
         Relative patterns are below `cwd`, by default the session's. Raises RuleError, before anything changes, if one of
         them cannot be; FaultlibError if there is no room.
         """
-        if not rules:
-            return []
-        with self.block.lock:
+        with self._in_use():
+            if not rules:
+                return []
             parsed = self._parse(rules, [rule.name for rule in self.block.live.rules.values() if rule.name])
             numbers = self.block.live.add(parsed, cwd or self._cwd)
             self._known.update(zip(numbers, parsed, strict=True))
-        return numbers
+            return numbers
 
     def share(self, rules: Sequence[str | Rule], cwd: WorkingDirectory) -> list[int]:
         """Makes rules live like `add`, but one that is live already, equal and below the same directory, is the same rule.
 
         So every member of a session may bring the same rules. Raises as `add`.
         """
-        with self.block.lock:
+        with self._in_use():
             parsed = self._read(rules)
             live = self.block.live.rules
             fresh = [rule for rule in parsed if self._shared.get((rule, cwd)) not in live]
@@ -167,7 +210,7 @@ class Session:
 
         Returns their numbers. Raises UsageError, before anything changes, for one that is not live.
         """
-        with self.block.lock:
+        with self._in_use():
             live = self.block.live.rules
             named = {rule.name: slot for slot, rule in live.items() if rule.name}
             slots = [named.get(one) if isinstance(one, str) else one for one in which]
@@ -181,7 +224,7 @@ class Session:
 
     def reset(self) -> list[int]:
         """Takes every rule out and returns their numbers."""
-        with self.block.lock:
+        with self._in_use():
             return self.remove(*self.block.live.rules)
 
     def clock(self, verb: str, value: Value = True, **keys: Value) -> int:
@@ -216,43 +259,48 @@ class Session:
     def environment(self, label: str = "", env: Mapping[str, str] | None = None) -> dict[str, str]:
         """Returns an environment in which a command joins this session, as the root of a tree of its own.
 
-        `label` (at most 31 bytes) names the tree for `proc=label:`. LD_PRELOAD is extended, the shim comes last. The
-        environment is good for one command: others with the same count as strangers in its tree.
+        `label` (at most 31 bytes, printable, without blanks) names the tree for `proc=label:`. LD_PRELOAD is extended, the
+        shim comes last. The environment is good for one command: others with the same count as strangers in its tree.
         """
         return folders.preload(self.prepare_launch(label)[0], env)
 
     def prepare_launch(self, label: str = "") -> tuple[str, int]:
         """Makes the link by whose name in LD_PRELOAD a command joins; returns it and the number of the launch."""
-        encoded = os.fsencode(label)
-        if len(encoded) > LABEL_BYTES or b"\0" in encoded:
-            raise UsageError(f"a label has at most {LABEL_BYTES} bytes: {label!r}")
-        with self.block.lock:
+        if not isinstance(label, str):
+            raise TypeError(f"a label is text, not {label!r}")
+        if not label.isprintable() or " " in label or len(label.encode()) > LABEL_BYTES:
+            raise UsageError(f"a label has at most {LABEL_BYTES} bytes, all of them printable and no blank: {label!r}")
+        with self._in_use():
             self._launches += 1
             number = self._launches
-        launch = self._launch(number)
-        launch.claimed, launch.number = 0, number
-        ffi.memmove(launch.label, encoded + b"\0", len(encoded) + 1)
-        return folders.link(self._folder, number), number
+            launch = self._launch(number)
+            launch.claimed, launch.number = 0, number
+            ffi.memmove(launch.label, label.encode() + b"\0", len(label.encode()) + 1)
+            return folders.link(self._folder, number), number
 
     def _launch(self, number: int) -> Any:
         return self.block.area("struct fl_launch", "launches_off")[number % lib.FL_MAX_LAUNCHES]
 
-    def popen(self, command: Sequence[str], *, label: str = "", **options: Any) -> subprocess.Popen[Any]:
-        """Starts a command under this session; `options` are those of subprocess.Popen.
+    def popen(self, command: Command, *, label: str = "", **options: Any) -> subprocess.Popen[Any]:
+        """Starts a command under this session: a list of words, or text with `shell=True`; `options` are subprocess.Popen's.
 
-        Raises CommandNotFound, or NotInstrumentable if the program cannot load the shim (static, another libc, setuid).
+        Raises CommandNotFound or NotExecutable, or NotInstrumentable if the program cannot load the shim (static, another
+        libc, setuid).
         """
         import subprocess
 
+        words = _words(command, options.pop("shell", False))
         env = self.environment(label, options.pop("env", None))
-        image = target.check(command[0], env.get("PATH"), options.get("cwd"))
+        program = os.fsdecode(options.get("executable") or words[0])
+        image = target.check(program, env.get("PATH"), options.get("cwd"))
         env["LD_PRELOAD"] = image.preload(env["LD_PRELOAD"])
-        return subprocess.Popen(command, env=env, **options)
+        return subprocess.Popen(words, env=env, **options)
 
-    def run(self, command: Sequence[str], *, label: str = "", **options: Any) -> subprocess.CompletedProcess[Any]:
-        """Runs a command under this session to its end; `options` are those of subprocess.run, except `check`."""
+    def run(self, command: Command, *, label: str = "", **options: Any) -> subprocess.CompletedProcess[Any]:
+        """Runs a command under this session to its end, see `popen`; `options` are those of subprocess.run."""
         import subprocess
 
+        check = options.pop("check", False)
         capture = options.pop("capture_output", False)
         if capture:
             options.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -265,13 +313,16 @@ class Session:
             except BaseException:
                 child.kill()
                 raise
-        return subprocess.CompletedProcess(command, child.returncode, out, err)
+        done = subprocess.CompletedProcess(command, child.returncode, out, err)
+        if check:
+            done.check_returncode()
+        return done
 
     # what happened
 
     def events(self) -> list[Event]:
         """The firings since the session began, oldest first (the last 4,096 if nobody asked in between)."""
-        with self.block.lock:
+        with self._in_use():
             if self._reader is None and self.block.ctl.firings.head:
                 from faultlib.inject.events import EventReader
 
@@ -282,37 +333,44 @@ class Session:
 
     def report(self) -> list[RuleReport]:
         """Each rule that was ever live, with its counters and its first firing."""
-        if not self._known:
-            return []
-        firsts = {event.number: event for event in self.events() if event.rule is not None}
-        with self.block.lock:
-            live, known = self.block.live.rules, dict(self._known)
-        return [
-            RuleReport(slot, rule, slot in live, self.block.count(slot), firsts.get(self.block.first_event(slot)))
-            for slot, rule in known.items()
-        ]
+        with self._in_use():
+            if not self._known:
+                return []
+            firsts = {event.number: event for event in self.events() if event.rule is not None}
+            live, block = self.block.live.rules, self.block
+            return [
+                RuleReport(slot, rule, slot in live, block.count(slot), firsts.get(block.first_event(slot)))
+                for slot, rule in self._known.items()
+            ]
 
     def snapshot(self, launch: int | None = None, members: Sequence[int] = ()) -> Snapshot:
         """Everything the session knows at this moment; with `launch`, `attached` is of that launched command."""
-        ctl = self.block.ctl
-        attached = ctl.attached if launch is None else self._launch(launch).claimed
-        return Snapshot(
-            self.name, self._owner, self.seed, self.block.now_ns(), tuple(self.report()), tuple(self.processes()),
-            int(attached), int(ctl.attach_refused), int(ctl.counters_full), int(ctl.forgotten), tuple(members),
-        )  # fmt: skip
+        with self._in_use():
+            ctl = self.block.ctl
+            attached = ctl.attached if launch is None else self._launch(launch).claimed
+            return Snapshot(
+                self.name, self._owner, self.seed, self.block.now_ns(), tuple(self.report()), tuple(self.processes()),
+                int(attached), int(ctl.attach_refused), int(ctl.counters_full), int(ctl.forgotten), tuple(members),
+            )  # fmt: skip
 
     def processes(self) -> list[ProcessView]:
         """Every process that was attached at some time and whose slot was not given away."""
-        return self.block.processes()
+        with self._in_use():
+            return self.block.processes()
 
     def uncovered(self) -> list[ProcessView]:
         """Processes that went on to an image in which the shim did not wake up: static, setuid, another libc or user."""
         return [process for process in self.processes() if process.state == "exec-pending"]
 
     def close(self) -> None:
-        """Disarms every process, and removes what the session left on the machine. Targets go on running. Idempotent."""
+        """Disarms every process, and removes what the session left on the machine. Targets go on running. Idempotent.
+
+        In a forked child it does nothing.
+        """
+        if os.getpid() != self._owner:
+            return
         with self.block.lock:
-            if self._closed or os.getpid() != self._owner:
+            if self._closed:
                 return
             self._closed = True
         os.eventfd_write(self._stop_serving, 1)
