@@ -117,7 +117,7 @@ void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct f
     __atomic_add_fetch(&ctl->clock_epoch, 1, __ATOMIC_SEQ_CST);
 }
 
-/* Moves every process to the domain that it belongs to by now. Who attaches meanwhile binds itself again: attach.c. */
+/* Moves every process to the domain that it belongs to by now. Who attaches meanwhile binds itself again: slot.c. */
 void fl_clock_bind(struct fl_ctl *ctl)
 {
     const struct fl_rule *rules = (const struct fl_rule *)((char *)ctl + ctl->rules_off);

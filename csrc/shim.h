@@ -110,9 +110,13 @@ void fl_boot(void);
 void fl_after_fork(void);
 int fl_owner_alive(void);
 void fl_leave(void);
-void fl_descriptor_path(char *out, int pid, int fd);
-struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid);
 extern char fl_link_path[256];
+
+/* place.c */
+void fl_descriptor_path(char *out, int pid, int fd);
+
+/* slot.c */
+struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid);
 
 /* fdtable.c */
 uint64_t fl_fd_settle(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who);

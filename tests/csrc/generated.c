@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What call.c and attach.c hold in the shim. */
+/* What call.c, attach.c and slot.c hold in the shim. */
 struct fl_ctl *fl_ctl;
 __thread struct fl_thread fl_thread;
 
