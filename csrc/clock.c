@@ -223,10 +223,13 @@ int fl_deadline_begin(struct fl_deadline *d, clockid_t id, int absolute, const s
 /* For timers that the kernel keeps, which cannot be waited for in slices. */
 int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns)
 {
-    const struct fl_proc *proc = fl_self_page.self.proc;
+    const struct fl_proc *proc = fl_owner_alive() ? fl_self_page.self.proc : NULL;
+    int64_t now = fl_clock_real_ns(own_clock[which]);
     struct sight s = {.faked = 0};
     if (proc)
-        s = look(proc, which, fl_clock_real_ns(own_clock[which]), at_ns, FL_FAR_NS, NULL);
+        s = look(proc, which, now, at_ns, FL_FAR_NS, NULL);
+    if (!s.faked)
+        s = (struct sight){.value_ns = now, .wait_ns = at_ns - now, .rate = FL_RATE_ONE};
     *sight = (struct fl_sight){.value_ns = s.value_ns, .wait_ns = s.wait_ns, .seen = s.seen, .rate = s.rate};
     return s.faked;
 }
@@ -234,16 +237,16 @@ int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns)
 /* Real nanoseconds to wait; 0: reached. */
 static int64_t slice_ns(struct fl_deadline *d, int64_t now)
 {
-    if (!d->released) {
-        struct fl_proc *proc = fl_owner_alive() ? here() : NULL;
-        struct sight s = proc ? look(proc, d->which, now, d->at_ns, SLICE_NS, NULL) : (struct sight){.faked = 0};
-        if (s.faked) {
-            d->left_ns = add(d->at_ns, -s.value_ns);
-            return d->left_ns <= 0 ? 0 : s.wait_ns > 0 ? s.wait_ns : 1;
-        }
-        d->released = 1;
-        d->at_ns = add(now, d->left_ns);
+    struct fl_proc *proc = fl_owner_alive() ? here() : NULL;
+    struct sight s = proc ? look(proc, d->which, now, d->at_ns, SLICE_NS, NULL) : (struct sight){.faked = 0};
+    if (s.faked) {
+        d->released = 0;
+        d->left_ns = add(d->at_ns, -s.value_ns);
+        return d->left_ns <= 0 ? 0 : s.wait_ns > 0 ? s.wait_ns : 1;
     }
+    if (!d->released)
+        d->at_ns = add(now, d->left_ns);
+    d->released = 1;
     d->left_ns = add(d->at_ns, -now);
     return d->left_ns <= 0 ? 0 : d->left_ns < SLICE_NS ? d->left_ns : SLICE_NS;
 }

@@ -75,9 +75,9 @@ static inline void fl_clock_fake(clockid_t id, struct timespec *now)
 struct fl_deadline {
     clockid_t id;         /* the clock that the wait runs on: one of the three with a course of their own */
     int which;
-    int released;         /* the clock became real meanwhile */
+    int released;         /* the clock is real at the moment */
     int saved_errno;
-    int64_t at_ns;        /* in faked time; once released in real time */
+    int64_t at_ns;        /* in the clock's time, faked or real */
     int64_t left_ns;      /* of faked time, when it was last looked at */
 };
 
@@ -92,7 +92,7 @@ int fl_deadline_slice_until(struct fl_deadline *d, struct timespec *until);
 void fl_deadline_left(struct fl_deadline *d, struct timespec *left);
 
 /* A clock of this process' domain: what it says, how long it really takes until it says `at_ns`, at what rate it runs. False: it
- * is real. Touches neither errno nor any thread's storage. */
+ * is real, and tells of real time. Touches neither errno nor any thread's storage. */
 struct fl_sight { int64_t value_ns, wait_ns; uint64_t seen, rate; };
 #define FL_FAR_NS (10ll * 365 * 86400 * FL_SECOND_NS)
 int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns);

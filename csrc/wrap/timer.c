@@ -1,66 +1,30 @@
 /* Timers that the kernel keeps: timerfd, timer_settime, setitimer, alarm. They go off by themselves, so nobody could wait for
  * them in slices: each is armed for the real time at which its clock will get there, and a keeper, a thread without anything of
- * libc's that is made when the first timer is set on a faked clock, arms them anew when the clock changes.
+ * libc's that is made when the first timer is set on a faked clock, arms them anew when the clock changes (rearm.c).
  * From where the function itself may be called; signals are held off while an entry is in hand. */
-#include "../clock.h"
 #include "../sys.h"
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+#include "timer.h"
 #include "wrap.h"
 
 #define TIMERS 256
 #define KEEPER_NS 50000000
 #define KEEPER_STACK 16384
 
-enum kind { NO_TIMER, DESCRIPTOR, POSIX_TIMER, INTERVAL_TIMER };
-enum state { RESTING, IN_HAND, ARMED };
-
-struct timer {
-    uint32_t kind;
-    uint32_t state;
-    long id;
-    clockid_t clock;
-    int which;            /* the course that it follows: a relative time on REALTIME runs on MONOTONIC, as in the kernel */
-    int32_t pid;          /* whose keeper looks after it */
-    int64_t at_ns;        /* of faked time: the next time that it goes off */
-    int64_t interval_ns;
-    int64_t met_ns;       /* what its clock said when it was last looked at */
-    uint64_t epoch, seen;
-};
-static struct timer timers[TIMERS]; /* the first place is the interval timer's */
+static struct fl_timer timers[TIMERS]; /* the first place is the interval timer's */
 static uint32_t armed_word; /* futex: grows when a timer is armed */
 static int32_t keeper_pid FL_EARLY;
 static char keeper_stack[KEEPER_STACK] __attribute__((aligned(64)));
 
 static int my_pid(void) { return (int)fl_sys1(SYS_getpid, 0); }
-
-static int64_t ns_of(const struct timespec *t)
-{
-    return t->tv_sec > FL_FAR_NS / FL_SECOND_NS * 25 ? FL_NEVER / 2 : t->tv_sec * (int64_t)FL_SECOND_NS + t->tv_nsec;
-}
-
-static struct timespec spec_of(int64_t ns) { return (struct timespec){.tv_sec = ns / FL_SECOND_NS, .tv_nsec = ns % FL_SECOND_NS}; }
-
-static long kernel_set(const struct timer *t, const struct itimerspec *value)
-{
-    if (t->kind == DESCRIPTOR)
-        return fl_sys(SYS_timerfd_settime, t->id, 0, value, NULL);
-    if (t->kind == POSIX_TIMER)
-        return fl_sys(SYS_timer_settime, t->id, 0, value, NULL);
-    struct itimerval rounded = {{value->it_interval.tv_sec, value->it_interval.tv_nsec / 1000},
-                                {value->it_value.tv_sec, (value->it_value.tv_nsec + 999) / 1000}};
-    if (rounded.it_value.tv_usec == 1000000)
-        rounded.it_value = (struct timeval){.tv_sec = rounded.it_value.tv_sec + 1};
-    return fl_sys3(SYS_setitimer, ITIMER_REAL, &rounded, NULL);
-}
 
 static struct itimerspec finer(const struct itimerval *value)
 {
@@ -74,93 +38,30 @@ static struct itimerval coarser(const struct itimerspec *value)
                               {value->it_value.tv_sec, value->it_value.tv_nsec / 1000}};
 }
 
-/* What is left, in real time. All zero: it has gone off, or was never set. */
-static struct itimerspec kernel_get(const struct timer *t)
-{
-    struct itimerspec value = {{0, 0}, {0, 0}};
-    struct itimerval interval = {{0, 0}, {0, 0}};
-    if (t->kind != INTERVAL_TIMER) {
-        fl_sys(t->kind == DESCRIPTOR ? SYS_timerfd_gettime : SYS_timer_gettime, t->id, &value, 0, 0);
-        return value;
-    }
-    fl_sys(SYS_getitimer, ITIMER_REAL, &interval, 0, 0);
-    return finer(&interval);
-}
-
-static int is_running(const struct timer *t)
-{
-    struct itimerspec value = kernel_get(t);
-    return value.it_value.tv_sec || value.it_value.tv_nsec;
-}
-
-/* The interval in real time, as long as the clock runs as it does. */
-static int64_t scaled(int64_t interval, uint64_t rate)
-{
-    unsigned __int128 real = rate ? ((unsigned __int128)interval << 32) / rate : 0;
-    return !interval ? 0 : !rate || real > FL_FAR_NS ? FL_FAR_NS : real < 1 ? 1 : (int64_t)real;
-}
-
-/* Sets the kernel's timer by what the clock is now. A clock that became real gets what was left, and no keeper. Returns -errno. */
-static long arm(struct timer *t)
-{
-    struct fl_sight s;
-    t->epoch = __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_SEQ_CST);
-    int faked = fl_clock_sight(&s, t->which, t->at_ns);
-    int64_t wait = faked ? s.wait_ns : t->at_ns - t->met_ns;
-    struct itimerspec value = {.it_value = spec_of(wait > 0 ? wait : 1), .it_interval = spec_of(scaled(t->interval_ns, faked ? s.rate : FL_RATE_ONE))};
-    long result = kernel_set(t, &value);
-    t->seen = s.seen;
-    t->met_ns = s.value_ns;
-    if (!faked || result)
-        t->pid = 0;
-    return result;
-}
-
-/* Ticks of a timerfd that nobody has read would be lost by setting it. */
-static int has_unread_ticks(const struct timer *t)
-{
-    struct pollfd fd = {.fd = (int)t->id, .events = POLLIN};
-    struct timespec now = {0, 0};
-    return t->kind == DESCRIPTOR && fl_sys6(SYS_ppoll, (long)&fd, 1, (long)&now, 0, 8, 0) == 1;
-}
-
-static void look_after(struct timer *t)
-{
-    struct fl_sight s;
-    int faked = fl_clock_sight(&s, t->which, t->at_ns);
-    while (t->interval_ns && t->at_ns <= t->met_ns)
-        t->at_ns += ((t->met_ns - t->at_ns) / t->interval_ns + 1) * t->interval_ns;
-    if (!is_running(t)) {
-        t->pid = 0;
-    } else if (!faked || s.seen != t->seen || t->epoch != __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_SEQ_CST)) {
-        if (!has_unread_ticks(t))
-            arm(t);
-    } else {
-        t->met_ns = s.value_ns;
-    }
-}
-
 /* Uses no libc and no thread's storage: it has none of its own. */
 static _Noreturn void keep(void)
 {
     fl_sys6(SYS_prctl, 15 /* PR_SET_NAME */, (long)"faultlib-timers", 0, 0, 0, 0);
     int pid = my_pid();
     for (;;) {
-        uint32_t seen = __atomic_load_n(&armed_word, __ATOMIC_ACQUIRE);
+        uint32_t seen = __atomic_load_n(&armed_word, __ATOMIC_ACQUIRE), changes = __atomic_load_n(&fl_ctl->release, __ATOMIC_ACQUIRE);
         int some = 0;
         fl_owner_alive();
         for (int i = 0; i < TIMERS; i++) {
             uint32_t armed = ARMED;
-            struct timer *t = &timers[i];
+            struct fl_timer *t = &timers[i];
             if (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) != ARMED || t->pid != pid ||
                 !__atomic_compare_exchange_n(&t->state, &armed, IN_HAND, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
                 continue;
-            look_after(t);
+            fl_timer_look_after(t);
             some |= t->pid == pid;
             __atomic_store_n(&t->state, t->pid == pid ? ARMED : RESTING, __ATOMIC_RELEASE);
         }
         struct timespec nap = {.tv_nsec = KEEPER_NS};
-        fl_sys(SYS_futex, &armed_word, FUTEX_WAIT_PRIVATE, seen, some ? &nap : NULL);
+        if (some)
+            fl_sys(SYS_futex, &fl_ctl->release, FUTEX_WAIT, changes, &nap);
+        else
+            fl_sys(SYS_futex, &armed_word, FUTEX_WAIT_PRIVATE, seen, NULL);
     }
 }
 
@@ -202,7 +103,7 @@ static void wake_keeper(int pid)
     fl_sys(SYS_futex, &armed_word, FUTEX_WAKE_PRIVATE, 1, 0);
 }
 
-static void take(struct timer *t)
+static void take(struct fl_timer *t)
 {
     for (uint32_t state = __atomic_load_n(&t->state, __ATOMIC_RELAXED);;) {
         if (state == IN_HAND) { /* the keeper, or another thread, for the length of a system call */
@@ -224,9 +125,9 @@ void fl_timers_after_fork(void)
     keeper_pid = 0;
 }
 
-static void put_back(struct timer *t) { __atomic_store_n(&t->state, t->pid ? ARMED : RESTING, __ATOMIC_RELEASE); }
+static void put_back(struct fl_timer *t) { __atomic_store_n(&t->state, t->pid ? ARMED : RESTING, __ATOMIC_RELEASE); }
 
-static struct timer *find(enum kind kind, long id)
+static struct fl_timer *find(enum fl_timer_kind kind, long id)
 {
     if (kind == INTERVAL_TIMER) {
         timers[0].clock = CLOCK_MONOTONIC;
@@ -248,9 +149,9 @@ static uint64_t hold_signals(void)
 
 static void let_signals(uint64_t before) { fl_sys(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before); }
 
-static void forget(enum kind kind, long id)
+static void forget(enum fl_timer_kind kind, long id)
 {
-    struct timer *t;
+    struct fl_timer *t;
     uint64_t signals = hold_signals();
     while ((t = find(kind, id))) {
         take(t);
@@ -262,17 +163,17 @@ static void forget(enum kind kind, long id)
 }
 
 /* A new timer; what was known of an older one with its number is out of date. With a full table it keeps real time. */
-static void remember(enum kind kind, long id, clockid_t clock)
+static void remember(enum fl_timer_kind kind, long id, clockid_t clock, int signal)
 {
     forget(kind, id);
     uint64_t signals = hold_signals();
     for (int i = 1; i < TIMERS; i++) {
         uint32_t resting = RESTING;
-        struct timer *t = &timers[i];
+        struct fl_timer *t = &timers[i];
         if (t->kind != NO_TIMER || !__atomic_compare_exchange_n(&t->state, &resting, IN_HAND, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
             continue;
         if (t->kind == NO_TIMER) {
-            *t = (struct timer){.state = IN_HAND, .id = id, .clock = clock};
+            *t = (struct fl_timer){.state = IN_HAND, .id = id, .clock = clock, .signal = signal};
             __atomic_store_n(&t->kind, kind, __ATOMIC_RELEASE);
             put_back(t);
             break;
@@ -282,43 +183,47 @@ static void remember(enum kind kind, long id, clockid_t clock)
     let_signals(signals);
 }
 
-/* What is left in faked time. */
-static void tell(struct timer *t, struct itimerspec *old)
+/* What is left by its clock. */
+static void tell(struct fl_timer *t, struct itimerspec *old)
 {
     struct fl_sight s;
     memset(old, 0, sizeof *old);
-    old->it_interval = spec_of(t->interval_ns);
-    if (!is_running(t) || !fl_clock_sight(&s, t->which, t->at_ns))
+    old->it_interval = fl_ns_spec(t->interval_ns);
+    if (!fl_timer_is_running(t))
         return;
+    if (fl_clock_sight(&s, t->which, t->at_ns) != t->faked) { /* since a moment ago */
+        old->it_value = fl_timer_kernel_get(t).it_value;
+        return;
+    }
     int64_t left = t->at_ns - s.value_ns;
     if (left <= 0 && t->interval_ns)
         left += (-left / t->interval_ns + 1) * t->interval_ns;
-    old->it_value = spec_of(left > 0 ? left : 1);
+    old->it_value = fl_ns_spec(left > 0 ? left : 1);
 }
 
 /* Sets the timer under clock control, with `result` 0 or -errno; false: libc's function has to do it. */
-static int set(struct timer *t, int absolute, const struct itimerspec *value, struct itimerspec *old, long *result)
+static int set(struct fl_timer *t, int absolute, const struct itimerspec *value, struct itimerspec *old, long *result)
 {
     struct fl_sight s;
-    int64_t at = ns_of(&value->it_value);
+    int64_t at = fl_spec_ns(&value->it_value);
     int was_ours = t->pid == my_pid(), which = fl_clock_which(t->clock);
     if (old && was_ours)
         tell(t, old);
     else if (old)
-        *old = kernel_get(t);
+        *old = fl_timer_kernel_get(t);
     t->pid = 0;
     t->which = absolute || which == FL_CLOCK_BOOTTIME ? which : FL_CLOCK_MONOTONIC;
     if (!at && was_ours) {
-        *result = kernel_set(t, value);
+        *result = fl_timer_kernel_set(t, 0, value, NULL);
         return 1;
     }
     if (!at || !fl_clock_sight(&s, t->which, 0))
         return 0;
     t->at_ns = absolute ? at : s.value_ns + at;
-    t->interval_ns = ns_of(&value->it_interval);
+    t->interval_ns = fl_spec_ns(&value->it_interval);
     t->met_ns = s.value_ns;
     t->pid = my_pid();
-    *result = arm(t);
+    *result = fl_timer_arm(t, fl_timer_pass(t, s.value_ns));
     return 1;
 }
 
@@ -328,12 +233,12 @@ static int is_valid(const struct itimerspec *value)
            (uint64_t)value->it_value.tv_nsec < FL_SECOND_NS && (uint64_t)value->it_interval.tv_nsec < FL_SECOND_NS;
 }
 
-static int set_timer(enum kind kind, long id, int absolute, const struct itimerspec *value, struct itimerspec *old, long *result)
+static int set_timer(enum fl_timer_kind kind, long id, int absolute, const struct itimerspec *value, struct itimerspec *old, long *result)
 {
     if ((FL_CLOCKS_REAL && !keeper_pid) || !is_valid(value) || !fl_self_page.self.proc)
         return 0;
     uint64_t signals = hold_signals();
-    struct timer *t = find(kind, id);
+    struct fl_timer *t = find(kind, id);
     int done = 0;
     if (t && fl_clock_which(t->clock) >= 0) {
         take(t);
@@ -350,9 +255,9 @@ static int set_timer(enum kind kind, long id, int absolute, const struct itimers
     return done;
 }
 
-static int get_timer(enum kind kind, long id, struct itimerspec *value)
+static int get_timer(enum fl_timer_kind kind, long id, struct itimerspec *value)
 {
-    struct timer *t = keeper_pid ? find(kind, id) : NULL;
+    struct fl_timer *t = keeper_pid ? find(kind, id) : NULL;
     if (!t)
         return 0;
     uint64_t signals = hold_signals();
@@ -371,7 +276,7 @@ FL_EXPORT int timerfd_create(int clock, int flags)
         fl_boot();
     int fd = FL_REAL(timerfd_create, int, int, int)(clock, flags);
     if (fd >= 0 && fl_self_page.self.proc)
-        remember(DESCRIPTOR, fd, clock);
+        remember(DESCRIPTOR, fd, clock, 0);
     return fd;
 }
 
@@ -396,7 +301,7 @@ FL_EXPORT int timer_create(clockid_t clock, struct sigevent *restrict event, tim
         fl_boot();
     int result = FL_REAL(timer_create, int, clockid_t, struct sigevent *, timer_t *)(clock, event, timer);
     if (!result && fl_self_page.self.proc && (intptr_t)*timer >= 0)
-        remember(POSIX_TIMER, (long)*timer, clock);
+        remember(POSIX_TIMER, (long)*timer, clock, !event ? SIGALRM : event->sigev_notify == SIGEV_SIGNAL ? event->sigev_signo : 0);
     return result;
 }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from faultlib import Session
-from tests.inject.clock_targets import DEADLINE_S, LATE_S, Target, Waited, compile_c, read
+from tests.inject.clock_targets import DEADLINE_S, LATE_S, SETTLED_S, Target, Waited, compile_c, read
 
 SLEEPS = {
     "clock_nanosleep_until", "syscall_clock_nanosleep", "nanosleep", "clock_nanosleep", "usleep", "sleep", "thrd_sleep", "poll",
@@ -72,6 +72,9 @@ def test_waits_follow_their_clock(waits: Path, clock: str, rules: list[str], ms:
         ("rate=0.001", "rate=100000"),
         ("freeze", "jump=+1h"),
         ("rate=10", "offset=+1h"),
+        ("offset=0s", "rate=100000"),
+        ("offset=0s", "jump=+1h"),
+        ("offset=0s", "offset=+1h"),
     ],
 )
 def test_waits_notice_a_change(waits: Path, clock: str, before: str, then: str) -> None:
@@ -85,6 +88,20 @@ def test_waits_notice_a_change(waits: Path, clock: str, before: str, then: str) 
         else:
             session.add(f"clock:{then}:clock={clock}")
         check(target.finish(), clock, 2000 if then == "thaw" else 1800000)
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_waits_follow_a_clock_that_was_real_in_between(waits: Path, clock: str) -> None:
+    with Session([f"clock:offset=0s:clock={clock}"]) as session:
+        target = Target(session, [waits, clock, "1800000"])
+        assert target.child.stdout is not None
+        session.remove(0)
+        assert not select.select([target.child.stdout], [], [], SETTLED_S)[0], "came back before its time"
+        (freeze,) = session.add(f"clock:freeze:clock={clock}")
+        assert not select.select([target.child.stdout], [], [], SETTLED_S)[0], "came back before its time"
+        session.add(f"clock:jump=+1h:clock={clock}")
+        session.remove(freeze)
+        check(target.finish(), clock, 1800000)
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
