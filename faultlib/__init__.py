@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from faultlib.errors import (
         CommandNotFound,
         FaultlibError,
+        LateChange,
         NotExecutable,
         NotInstrumentable,
         RuleError,
@@ -28,13 +29,14 @@ if not any(name.startswith("_core.") for name in os.listdir(__path__[0])):
 
 __version__ = "0.1.0"
 __all__ = [
-    "CommandNotFound", "FaultlibError", "NotExecutable", "NotInstrumentable", "Rule", "RuleError", "RuleReport", "Session",
-    "SessionGone", "Snapshot", "UsageError",
+    "CommandNotFound", "FaultlibError", "LateChange", "NotExecutable", "NotInstrumentable", "Rule", "RuleError", "RuleReport",
+    "Session", "SessionGone", "Snapshot", "UsageError",
     "__version__", "rule",
 ]  # fmt: skip
 _HOMES = {
     "faultlib.errors": (
-        "CommandNotFound", "FaultlibError", "NotExecutable", "NotInstrumentable", "RuleError", "SessionGone", "UsageError"
+        "CommandNotFound", "FaultlibError", "LateChange", "NotExecutable", "NotInstrumentable", "RuleError", "SessionGone",
+        "UsageError",
     ),
     "faultlib.inject.grammar": ("rule",),
     "faultlib.inject.rules": ("Rule",),

@@ -57,6 +57,10 @@ class CommandNotFound(FaultlibError):
     exit_code = 127
 
 
+class LateChange(UserWarning):
+    """A clock was faked while programs were running: waits that had begun by then do not notice."""
+
+
 class RuleError(UsageError):
     """A rule that cannot be parsed, cannot happen, or can never match.
 

@@ -96,7 +96,8 @@ def add(rules: Sequence[str], rules_file: Sequence[str], as_json: bool) -> None:
     if not new:
         raise click.UsageError("Say which RULE to add, or --rules FILE.")
     with _attach() as session:
-        numbers = session.add(*new)
+        numbers, notes = session.add_noted(*new)
+    options.say_notes(notes)
     _say(as_json, {"numbers": numbers}, "\n".join(f"{number}: {rule}" for number, rule in zip(numbers, new, strict=True)))
 
 
@@ -126,8 +127,9 @@ def clock(change: str | None, as_json: bool) -> None:
     """Change the clocks: `ctl clock offset=+1h` is `ctl add clock:offset=+1h`; without CHANGE, the changes in force."""
     new = options.read_rules([f"clock:{change}"], [], alone=False) if change is not None else []
     with _attach() as session:
-        numbers = session.add(*new)
+        numbers, notes = session.add_noted(*new)
         rules = [rule for rule in session.report() if rule.live and "clock" in rule.rule.names]
+    options.say_notes(notes)
     if change is not None:
         rules = [rule for rule in rules if rule.slot in numbers]
     text = "\n".join(f"{rule.slot}: {rule.rule}" for rule in rules) or "the clocks are untouched"

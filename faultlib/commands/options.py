@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from faultlib.errors import UsageError
 from faultlib.inject.frozen import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from faultlib.inject.rules import Rule
 
@@ -46,6 +48,12 @@ def read_label(label: str | None) -> str:
     if label == "":
         raise UsageError("--label: a label is not empty")
     return label or ""
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """What the user should know, on stderr."""
+    for note in notes:
+        print(f"faultlib: note: {note}", file=sys.stderr)
 
 
 def read_rules(texts: Sequence[str], files: Sequence[str], *, alone: bool = True) -> list[Rule]:

@@ -85,6 +85,7 @@ def _share(name: str | None, rules: list[Rule], seed: int | None, label: str) ->
         from faultlib.inject import client
 
         with client.join(name, rules, label=label, seed=seed) as member:
+            options.say_notes(member.notes)
             yield Share(member, member.link, member.launch, member.numbers)
 
 

@@ -273,11 +273,9 @@ def _check_clock(rule: Rule, change: effects.ClockChange) -> None:
         raise _refusal(rule, change.verb, f"{change.verb} changes the clock as a whole: only `clock` has it", "clock")
     if change.verb == "jump" and change.ns == 0:
         raise _refusal(rule, "jump=", "a jump by 0 does nothing")
-    if rule.proc is None:  # with proc= it takes some processes out of what others change
-        if change.verb == "offset" and change.ns == 0:
-            raise _refusal(rule, "offset=", "an offset by 0 does nothing")
-        if change.verb == "rate" and change.rate == 1:
-            raise _refusal(rule, "rate=", "at rate 1 a clock goes as it does")
+    # With proc= it takes some processes out of what others change. An offset of 0 prepares for changes to come.
+    if change.verb == "rate" and change.rate == 1 and rule.proc is None:
+        raise _refusal(rule, "rate=", "at rate 1 a clock goes as it does", "offset=0s")
     if change.verb == "jump" and rule.for_ns is not None:
         raise _refusal(rule, "for", "a jump is a moment; an offset lasts", "offset")
     counted = ("when", "scope", "p", "times", "after", "thread")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from faultlib import errors
-from faultlib.errors import FaultlibError, RuleError, SessionGone, UsageError
+from faultlib.errors import FaultlibError, LateChange, RuleError, SessionGone, UsageError
 from faultlib.inject import folder, rules
 from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.events import Event
@@ -124,9 +125,21 @@ class Attached:
     def add(self, *new: str | Rule) -> list[int]:
         """Makes rules live at once; returns their numbers. Relative patterns are below the session's directory.
 
-        Raises RuleError, before anything changes, if one of them cannot be.
+        Raises RuleError, before anything changes, if one of them cannot be. Warns as Session.add does.
         """
-        return list(self._connection.ask("add", rules=[rules.text_of(rule) for rule in new])["numbers"])
+        return self._warned(self.add_noted(*new))
+
+    @staticmethod
+    def _warned(added: tuple[list[int], list[str]]) -> list[int]:
+        numbers, notes = added
+        for note in notes:
+            warnings.warn(note, LateChange, stacklevel=3)
+        return numbers
+
+    def add_noted(self, *new: str | Rule) -> tuple[list[int], list[str]]:
+        """Makes rules live like `add`; returns their numbers, and what it would warn of."""
+        reply = self._connection.ask("add", rules=[rules.text_of(rule) for rule in new])
+        return list(reply["numbers"]), list(reply["notes"])
 
     def remove(self, *which: int | str) -> list[int]:
         """Takes rules out, by number or by `name=`; returns their numbers. Raises UsageError for one that is not live."""
@@ -137,8 +150,8 @@ class Attached:
         return list(self._connection.ask("reset")["numbers"])
 
     def clock(self, verb: str, value: rules.Value = True, **keys: rules.Value) -> int:
-        """Changes a clock, as Session.clock does; returns the rule's number."""
-        return self.add(rules.spell("clock", **{verb: value}, **keys))[0]
+        """Changes a clock, as Session.clock does; returns the rule's number. Warns as Session.clock does."""
+        return self._warned(self.add_noted(rules.spell("clock", **{verb: value}, **keys)))[0]
 
     def snapshot(self, launch: int | None = None) -> Snapshot:
         """Everything the session knows at this moment; with `launch`, `attached` is of that launched command."""
@@ -167,6 +180,7 @@ class Member(Attached):
         self.link: str = joined["link"]
         self.launch: int = joined["launch"]
         self.numbers: list[int] = joined["numbers"]
+        self.notes: list[str] = joined["notes"]
         self.seed: int = joined["seed"]
 
 

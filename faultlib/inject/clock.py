@@ -147,11 +147,12 @@ class Clocks:
             if len(moments) >= MOST_STEPS:
                 raise FaultlibError(f"clock rules change one process' clock at most {MOST_STEPS - 1} times in advance")
 
-    def follow(self, rules: Mapping[int, Rule]) -> None:
-        """Publishes what these rules, all that are live, make of the clocks."""
+    def follow(self, rules: Mapping[int, Rule]) -> list[str]:
+        """Publishes what these rules, all that are live, make of the clocks. Returns what that does not reach, in sentences."""
         fresh = {rule.slot: rule for rule in self._read(rules)}
         if fresh == self._live:
-            return
+            return []
+        before = self._faked_by_process()
         real = [time.clock_gettime_ns(clock) for clock in REAL_CLOCKS]
         session_ns = real[lib.FL_CLOCK_MONOTONIC] - int(self._block.ctl.t0_ns)
         self._live = fresh
@@ -164,6 +165,26 @@ class Clocks:
             if members != domain.rules:
                 self._publish(domain, members, session_ns, real)
         self._bind(clock_rules)
+        after = self._faked_by_process()
+        newly = 0
+        for slot, bits in before.items():
+            newly |= after.get(slot, bits) & ~bits
+        return _describe_unreached(newly)
+
+    def _faked_by_process(self) -> dict[int, int]:
+        """Which clocks, as bits, are faked for each running process, by its slot."""
+        procs = self._block.area("struct fl_proc", "procs_off")
+        clocks = self._block.area("struct fl_clock", "clocks_off")
+        found: dict[int, int] = {}
+        if not self._block.ctl.attached:
+            return found
+        from pathlib import Path
+
+        for slot in range(lib.FL_MAX_PROCS):
+            if procs[slot].state in (lib.FL_PROC_LIVE, lib.FL_PROC_EXEC_PENDING) and Path(f"/proc/{procs[slot].pid}").exists():
+                clock = clocks[procs[slot].clock]
+                found[slot] = int(clock.copy[clock.index & 1].clocks)
+        return found
 
     def _read(self, rules: Mapping[int, Rule]) -> list[ClockRule]:
         now = self._block.now_ns()
@@ -221,6 +242,17 @@ class Clocks:
                 changed = True
         if changed:
             lib.fl_clock_bind(self._block.ctl)
+
+
+def _describe_unreached(bits: int) -> list[str]:
+    """What to say when these clocks begin to be faked for programs that are running: their waits went straight to the kernel."""
+    names = ",".join(name for name, bit in effects.CLOCK_IDS.items() if bits >> bit & 1)
+    if not names:
+        return []
+    return [
+        f"waits and timers on {names.upper().replace(',', ', ')} that began while it was real stay so until they end; "
+        f"to have them follow, start with the rule clock:offset=0s:clock={names}"
+    ]
 
 
 def _selector(rule: Rule) -> str:

@@ -158,6 +158,8 @@ def _clock(change: effects.ClockChange) -> str:
             return f"the clock {clocks} runs {values.format_decimal(change.rate)} times as fast"
         case "freeze":
             return f"the clock {clocks} stands still"
+    if not change.ns:
+        return f"the clock {clocks} is right, and waits on it are ready for changes to come"
     direction = "back" if change.ns < 0 else "ahead"
     by = values.format_duration(abs(change.ns))
     return f"the clock {clocks} {'jumps' if change.verb == 'jump' else 'is'} {by} {direction}"

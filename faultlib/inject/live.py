@@ -32,6 +32,7 @@ class LiveRules:
         self._next_slot = 0
         self._next_seat = 0
         self._clocks = Clocks(block)
+        self.unreached: list[str] = []
 
     @property
     def rules(self) -> dict[int, Rule]:
@@ -39,7 +40,10 @@ class LiveRules:
         return dict(self._rules)
 
     def add(self, rules: Sequence[Rule], cwd: WorkingDirectory) -> list[int]:
-        """Makes rules live, all at once, and returns their slots. Raises FaultlibError if there are too many."""
+        """Makes rules live, all at once; returns their slots. Raises FaultlibError if there are too many.
+
+        `unreached` says afterwards what of the running programs they do not reach.
+        """
         with self._block.lock:
             if len(self._rules) + len(rules) > lib.FL_LIVE_RULES:
                 raise FaultlibError(f"a session has room for {lib.FL_LIVE_RULES} live rules")
@@ -106,7 +110,7 @@ class LiveRules:
         track = 1 << FAMILY_NUMBERS["track"]
         if gate & track and not ctl.gate & track:
             ctl.track_since = ctl.generation + 1
-        self._clocks.follow(self._rules)
+        self.unreached = self._clocks.follow(self._rules)
         lib.fl_publish(ctl)
 
     def _note_size(self, following: Any, position: int, slot: int) -> None:

@@ -162,7 +162,8 @@ class Server:
         return {"events": [event.as_dict() for event in events]}
 
     def _add(self, connection: Connection, rules: list[str], cwd: list[str] | None = None) -> Reply:
-        return {"numbers": self._session.add(*rules, cwd=WorkingDirectory(*cwd) if cwd else None)}
+        numbers, notes = self._session.add_noted(*rules, cwd=WorkingDirectory(*cwd) if cwd else None)
+        return {"numbers": numbers, "notes": notes}
 
     def _remove(self, connection: Connection, rules: list[int | str]) -> Reply:
         return {"numbers": self._session.remove(*rules)}
@@ -175,10 +176,10 @@ class Server:
         if seed is not None and seed != session.seed:
             raise UsageError(f"the session {session.name} has the seed {session.seed}, not {seed}")
         link, launch = session.prepare_launch(label)
-        numbers = session.share(rules, WorkingDirectory(*cwd))
+        numbers, notes = session.share(rules, WorkingDirectory(*cwd))
         connection.is_member = True
         self._members.add(connection.stream.fileno())
-        return {"link": link, "launch": launch, "numbers": numbers, "seed": session.seed}
+        return {"link": link, "launch": launch, "numbers": numbers, "notes": notes, "seed": session.seed}
 
 
 _HANDLERS: dict[str, Callable[..., Reply]] = {

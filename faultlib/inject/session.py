@@ -7,7 +7,7 @@ import os
 import threading
 
 from faultlib._core import ffi, lib
-from faultlib.errors import FaultlibError, SessionGone, UsageError
+from faultlib.errors import FaultlibError, LateChange, SessionGone, UsageError
 from faultlib.inject import background, door, target
 from faultlib.inject import folder as folders
 from faultlib.inject.control import ControlBlock
@@ -183,18 +183,32 @@ class Session:
         """Makes rules live at once, also for running targets; returns their numbers in this session.
 
         Relative patterns are below `cwd`, by default the session's. Raises RuleError, before anything changes, if one of
-        them cannot be; FaultlibError if there is no room.
+        them cannot be; FaultlibError if there is no room. Warns (LateChange) where a clock is faked from now on that was real for
+        running programs: waits that they have begun keep real time.
         """
+        return self._warned(self.add_noted(*rules, cwd=cwd))
+
+    @staticmethod
+    def _warned(added: tuple[list[int], list[str]]) -> list[int]:
+        numbers, notes = added
+        for note in notes:
+            import warnings
+
+            warnings.warn(note, LateChange, stacklevel=3)
+        return numbers
+
+    def add_noted(self, *rules: str | Rule, cwd: WorkingDirectory | None = None) -> tuple[list[int], list[str]]:
+        """Makes rules live like `add`; returns their numbers, and what it would warn of."""
         with self._in_use():
             if not rules:
-                return []
+                return [], []
             parsed = self._parse(rules, [rule.name for rule in self.block.live.rules.values() if rule.name])
             numbers = self.block.live.add(parsed, cwd or self._cwd)
             self._known.update(zip(numbers, parsed, strict=True))
-            return numbers
+            return numbers, self.block.live.unreached
 
-    def share(self, rules: Sequence[str | Rule], cwd: WorkingDirectory) -> list[int]:
-        """Makes rules live like `add`, but one that is live already, equal and below the same directory, is the same rule.
+    def share(self, rules: Sequence[str | Rule], cwd: WorkingDirectory) -> tuple[list[int], list[str]]:
+        """Makes rules live like `add_noted`, but one that is live already, equal and below the same directory, is the same rule.
 
         So every member of a session may bring the same rules. Raises as `add`.
         """
@@ -202,8 +216,9 @@ class Session:
             parsed = self._read(rules)
             live = self.block.live.rules
             fresh = [rule for rule in parsed if self._shared.get((rule, cwd)) not in live]
-            self._shared.update(zip([(rule, cwd) for rule in fresh], self.add(*fresh, cwd=cwd), strict=True))
-            return [self._shared[rule, cwd] for rule in parsed]
+            numbers, notes = self.add_noted(*fresh, cwd=cwd)
+            self._shared.update(zip([(rule, cwd) for rule in fresh], numbers, strict=True))
+            return [self._shared[rule, cwd] for rule in parsed], notes
 
     def remove(self, *which: int | str) -> list[int]:
         """Takes rules out, by number or by their `name=`; whoever hangs in one or was stopped by it goes on.
@@ -231,11 +246,12 @@ class Session:
         """Changes a clock of the targets by a rule `clock:VERB=VALUE`, and returns the rule's number, for `remove`.
 
         `verb` is offset, rate, jump or freeze; durations are text ("+1h", "-30s") or timedelta, a rate is a positive number;
-        `keys` are those of a rule: `clock("freeze", at="5s", for_="2s")`. Raises RuleError.
+        `keys` are those of a rule: `clock("freeze", at="5s", for_="2s")`. Raises RuleError. Warns as `add` does: give the session
+        the rule `clock:offset=0s` with the same `clock=` from the start, and waits that have begun follow as well.
         """
         from faultlib.inject import rules
 
-        return self.add(rules.spell("clock", **{verb: value}, **keys))[0]
+        return self._warned(self.add_noted(rules.spell("clock", **{verb: value}, **keys)))[0]
 
     @staticmethod
     def attach(which: str | int | None = None) -> Attached:

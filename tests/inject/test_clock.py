@@ -5,13 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 
 import pytest
 
 from faultlib import Session
-from faultlib.errors import FaultlibError
+from faultlib.errors import FaultlibError, LateChange
 from tests.conftest import Run
+from tests.inject.clock_targets import SETTLED_S
+
+pytestmark = pytest.mark.filterwarnings("ignore::faultlib.LateChange")
 
 NEAR_S = 60
 READ = "import time; print(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))"
@@ -184,3 +188,67 @@ def test_what_there_is_no_room_for_is_refused_before_anything_changes() -> None:
         assert session.block.live.rules == {}
         session.add(*(f"clock:jump=1s:at={i}h" for i in range(1, 16)))
         assert once(session) == [0, 0, 0]
+
+
+SLEEP = "import sys, time; print('asleep', flush=True); time.sleep(float(sys.argv[1]))"
+
+
+class Sleeper:
+    """A program that sleeps on MONOTONIC, and says nothing when it wakes up."""
+
+    def __init__(self, session: Session, seconds: float) -> None:
+        self.child = session.popen([sys.executable, "-c", SLEEP, str(seconds)], stdout=subprocess.PIPE, text=True)
+        assert self.child.stdout is not None
+        assert self.child.stdout.readline() == "asleep\n"
+        time.sleep(SETTLED_S)
+
+    def sleeps_on(self) -> bool:
+        try:
+            self.child.wait(SETTLED_S)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def wakes_up(self) -> None:
+        assert self.child.communicate(timeout=60)[0] == ""
+
+
+def test_a_sleep_that_was_prepared_follows_every_live_change() -> None:
+    """The recipe of the documentation: an offset of nothing."""
+    with Session(["clock:offset=0s:clock=monotonic"]) as session:
+        sleeper = Sleeper(session, 3600)
+        (freeze,) = session.add("clock:freeze:clock=monotonic")
+        session.add("clock:rate=100000:clock=monotonic")
+        assert sleeper.sleeps_on()
+        session.remove(freeze)
+        sleeper.wakes_up()
+        sleeper = Sleeper(session, 1e9)
+        session.clock("jump", "20000d", clock="monotonic")
+        sleeper.wakes_up()
+
+
+def test_it_is_said_when_begun_waits_are_out_of_reach() -> None:
+    with warnings.catch_warnings(record=True) as seen, Session(["clock:offset=1h:proc=label:mine"]) as session:
+        warnings.simplefilter("always")
+        session.clock("offset", "1h", clock="boottime")
+        assert not seen, "nobody is running"
+        clock = Clock(session)
+        clock.ask()  # it runs
+        session.clock("jump", "1h", clock="boottime")
+        assert not seen, "it is faked already"
+        session.clock("rate", 2, clock="monotonic")
+        assert "waits and timers on MONOTONIC that began while it was real" in str(seen[-1].message)
+        assert "clock:offset=0s:clock=monotonic" in str(seen[-1].message)
+        assert (seen[-1].category, seen[-1].filename) == (LateChange, __file__)
+        session.add("clock:offset=1h:clock=realtime,monotonic")
+        assert "waits and timers on REALTIME that" in str(seen[-1].message)
+        session.reset()
+        session.add("clock:freeze:clock=realtime,monotonic:proc=label:mine", "write:delay=1ms")
+        assert len(seen) == 2, "there is no such process"
+        clock.stop()
+        session.add("clock:freeze:clock=realtime,monotonic")
+        assert len(seen) == 2
+
+
+def test_an_offset_of_nothing_is_explained(faultlib: Run) -> None:
+    assert "the clock MONOTONIC is right, and waits on it are ready for changes" in faultlib("explain", "clock:offset=0s:clock=monotonic").stdout

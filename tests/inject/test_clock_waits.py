@@ -90,6 +90,7 @@ def test_waits_notice_a_change(waits: Path, clock: str, before: str, then: str) 
         check(target.finish(), clock, 2000 if then == "thaw" else 1800000)
 
 
+@pytest.mark.filterwarnings("ignore::faultlib.LateChange")
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_waits_follow_a_clock_that_was_real_in_between(waits: Path, clock: str) -> None:
     with Session([f"clock:offset=0s:clock={clock}"]) as session:

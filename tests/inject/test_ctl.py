@@ -162,7 +162,8 @@ def test_the_same_from_python(tmp_path: Path, target: Target) -> None:
         with pytest.raises(api.RuleError) as caught:
             session.add("write:error=EIOO")
         assert caught.value.position == 12
-        assert session.clock("offset", "+1h") == 1
+        with pytest.warns(api.LateChange, match="waits and timers on REALTIME"):
+            assert session.clock("offset", "+1h") == 1
         target.end()
         with pytest.raises(api.SessionGone):
             session.report()
@@ -247,3 +248,23 @@ def test_a_stopped_session_is_reported_not_waited_for(monkeypatch: pytest.Monkey
             session.report()
     finally:
         target.process.send_signal(18)
+
+
+def test_clock_says_what_it_does_not_reach(faultlib: Run, tmp_path: Path) -> None:
+    """Waits that began while their clock was real; once it is faked, those that begin are under control."""
+    target = Target(tmp_path)
+    done = faultlib("ctl", "clock", "offset=+1h:clock=monotonic")
+    assert done.stdout == "0: clock:offset=+1h:clock=monotonic\n"
+    assert "note: waits and timers on MONOTONIC that began while it was real stay so until they end" in done.stderr
+    assert faultlib("ctl", "clock", "rate=2:clock=monotonic").stderr == ""
+    done = faultlib("ctl", "add", "--json", "write:error=EIO:path=f", "clock:freeze")
+    assert json.loads(done.stdout) == {"numbers": [2, 3]}
+    assert "REALTIME" in done.stderr
+    target.end()
+
+
+def test_who_joins_with_a_clock_is_told_too(faultlib: Run, tmp_path: Path) -> None:
+    target = Target(tmp_path, "--session", "late")
+    assert "note: waits and timers on REALTIME" in faultlib("run", "-q", "--session", "late", "-e", "clock:offset=1h", "--", "true").stderr
+    assert "note:" not in faultlib("run", "-q", "--session", "late", "-e", "clock:rate=2", "--", "true").stderr
+    target.end()

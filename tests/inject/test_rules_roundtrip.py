@@ -194,7 +194,7 @@ def test_a_rule_is_text(text: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "clock:offset=0s:proc=label:w", "clock:rate=1:proc=label:w", "write:error=EIO:path=[^]]", "write:error=EIO:path=[]x]",
+        "clock:offset=0s", "clock:offset=0s:proc=label:w", "clock:rate=1:proc=label:w", "write:error=EIO:path=[^]]", "write:error=EIO:path=[]x]",
         "write:error=EIO:path=[z-a", "write:error=EIO:path=[z-ab]", "write:error=EIO:path=/" + "x" * 255,
         "write:error=EIO:path=/" + "x" * 200 + "*" + "x" * 200, "write:error=EIO:proc=lineage:1.2*",
         "write:error=EIO:proc=lineage:~*", "write:error=EIO:proc=lineage:*\\?[0-9]", "write:error=EIO:thread=*.3",
