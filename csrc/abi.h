@@ -265,7 +265,8 @@ struct fl_ctl {
     uint32_t next_page;
     uint32_t next_path;
     uint32_t next_path_byte;
-    uint32_t paths_full;
+    uint32_t paths_full;        /* names that found no room */
+    uint32_t deep_names;        /* names so long that only their end is known */
     uint32_t counters_full;
     uint32_t namespaces;        /* 1: some process may have a pid namespace of its own */
     uint64_t clock_epoch;       /* changes with every clock, jump and binding: what was kept of a clock is stale then */

@@ -3,6 +3,7 @@
  * Per process; a vfork child must not write here, its table is its parent's. From any context. */
 #include "shim.h"
 #include "sys.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -64,6 +65,8 @@ static __attribute__((noinline)) uint32_t read_link(int fd, size_t room, int *fi
     name_link(link + 14, fd);
     long got = fl_sys(SYS_readlinkat, AT_FDCWD, link, text, room - 1);
     *fits = got < (long)room - 1;
+    if (got == -ENAMETOOLONG)
+        return fl_intern_deep();
     if (got <= 0 || !*fits)
         return 0;
     static const char gone[] = " (deleted)";

@@ -17,6 +17,18 @@ static char *put(char *out, const char *part, size_t n)
     return out + n;
 }
 
+/* Stands for the directories of which the kernel does not tell the names, as they are too long together. */
+#define DEEP "/..."
+#define DEEP_BYTES (sizeof DEEP - 1)
+
+static int is_deep(const char *path) { return !strncmp(path, DEEP, DEEP_BYTES) && (!path[DEEP_BYTES] || path[DEEP_BYTES] == '/'); }
+
+uint32_t fl_intern_deep(void)
+{
+    __atomic_add_fetch(&fl_ctl->deep_names, 1, __ATOMIC_RELAXED);
+    return fl_intern(DEEP, DEEP_BYTES);
+}
+
 /* Appends the components of `path` to [out, end), folding `.`, `..` and double slashes. Never longer than both and a slash. */
 static size_t fold(char *out, char *end, const char *path)
 {
@@ -46,7 +58,7 @@ static __attribute__((noinline)) const char *ask_directory(size_t room)
     long got = fl_sys3(SYS_getcwd, text, room, 0);
     if (got == -ERANGE && room < FL_PATH_MAX)
         return NULL;
-    uint32_t id = got > 0 && text[0] == '/' ? fl_intern(text, (size_t)got - 1) : 0;
+    uint32_t id = got > 0 && text[0] == '/' ? fl_intern(text, (size_t)got - 1) : got == -ENAMETOOLONG ? fl_intern_deep() : 0;
     __atomic_store_n(&cwd_id, id, __ATOMIC_RELEASE);
     return id ? fl_path_text(id) : "";
 }
@@ -92,6 +104,13 @@ static struct name name_of(int dirfd, const char *path)
             return name;
     }
     size_t room = strlen(name.base) + length + 3;
+    if (path[0] != '/' && (room >= FL_PATH_MAX || is_deep(name.base))) {
+        __atomic_add_fetch(&fl_ctl->deep_names, 1, __ATOMIC_RELAXED);
+        if (room >= FL_PATH_MAX) {
+            name.base = DEEP;
+            room = DEEP_BYTES + length + 3;
+        }
+    }
     name.room = room < FL_PATH_MAX ? room : 0;
     return name;
 }
@@ -102,11 +121,13 @@ static const char *absolute(const struct name *name, char *out, size_t *length)
     *length = name->length;
     if (name->length || !name->room)
         return name->length ? name->path : NULL;
-    size_t n = strlen(name->base);
+    size_t n = strlen(name->base), fixed = is_deep(name->base) ? DEEP_BYTES : 0;
     if (n == 1)
         n = 0;
     __builtin_memcpy(out, name->base, n);
-    *length = fold(out, out + n, name->path);
+    *length = fixed + fold(out + fixed, out + n, name->path);
+    if (fixed && *length == fixed + 1)
+        out[--*length] = '\0';
     return out;
 }
 

@@ -130,6 +130,7 @@ uint32_t fl_fd_kind(int fd);
 
 /* path.c */
 uint32_t fl_intern(const char *path, size_t length);
+uint32_t fl_intern_deep(void); /* the name of what lies too deep for the kernel to name it */
 const char *fl_path_text(uint32_t id);
 uint64_t fl_path_key(const struct fl_frame *f);
 uint64_t fl_path_mask(uint32_t id, const struct fl_set *set, uint32_t generation);

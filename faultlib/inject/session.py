@@ -366,7 +366,8 @@ class Session:
             attached = ctl.attached if launch is None else self._launch(launch).claimed
             return Snapshot(
                 self.name, self._owner, self.seed, self.block.now_ns(), tuple(self.report()), tuple(self.processes()),
-                int(attached), int(ctl.attach_refused), int(ctl.counters_full), int(ctl.forgotten), tuple(members),
+                int(attached), int(ctl.attach_refused), int(ctl.counters_full), int(ctl.forgotten),
+                int(ctl.deep_names), int(ctl.paths_full), tuple(members),
             )  # fmt: skip
 
     def processes(self) -> list[ProcessView]:

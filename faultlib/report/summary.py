@@ -113,6 +113,11 @@ def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> li
         found.append(f"not covered: {snapshot.refused} processes found no free slot")
     if snapshot.uncounted:
         found.append(f"{snapshot.uncounted} matching calls could not be counted: the tables are full")
+    if snapshot.deep:
+        compared = "path= was compared with /.../ and the end"
+        found.append(f"{snapshot.deep} times a file's name was too long to be known whole: {compared}")
+    if snapshot.unnamed:
+        found.append(f"{snapshot.unnamed} times a name found no room in the table: path= does not match descriptors of that file")
     silent = [row.rule for row in rows if not row.fired]
     if silent:
         found.append("never fired: " + ", ".join(silent))
