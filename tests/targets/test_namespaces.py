@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,13 +60,19 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def fill_the_table(session: api.Session) -> list[int]:
-    """Every free slot is taken by a process that lives: this one."""
+@contextmanager
+def full_table(session: api.Session) -> Iterator[list[int]]:
+    """Every free slot is taken by a process that lives: this one. Gives the slots."""
     procs = session.block.area("struct fl_proc", "procs_off")
     filled = [i for i in range(lib.FL_MAX_PROCS) if procs[i].state in (lib.FL_PROC_FREE, lib.FL_PROC_EXITED)]
     for i in filled:
         procs[i].pid, procs[i].state = os.getpid(), lib.FL_PROC_LIVE
-    return filled
+    try:
+        yield filled
+    finally:
+        for i in filled:
+            if procs[i].pid == os.getpid():
+                procs[i].state = lib.FL_PROC_FREE
 
 
 def test_each_goes_by_the_number_that_the_controller_sees(tmp_path: Path) -> None:
@@ -91,9 +98,9 @@ def test_a_full_table_does_not_take_them_for_dead(tmp_path: Path) -> None:
     with api.Session(["open:error=EIO:path=f"], cwd=tmp_path) as session:
         child, known, _ = hidden(session, tmp_path)
         before = next(p for p in session.processes() if p.pid == known)
-        fill_the_table(session)
-        for _ in range(3):
-            session.run(["true"], cwd=tmp_path)
+        with full_table(session):
+            for _ in range(3):
+                session.run(["true"], cwd=tmp_path)
         after = next(p for p in session.processes() if p.slot == before.slot)
         assert (after.pid, after.lineage, after.state) == (known, before.lineage, "live")
         assert ask(child) == "5"
@@ -101,8 +108,7 @@ def test_a_full_table_does_not_take_them_for_dead(tmp_path: Path) -> None:
 
 
 def test_nor_do_they_take_others_for_dead(tmp_path: Path) -> None:
-    with api.Session(["open:error=EIO:path=f"], cwd=tmp_path) as session:
-        filled = fill_the_table(session)
+    with api.Session(["open:error=EIO:path=f"], cwd=tmp_path) as session, full_table(session) as filled:
         session.run([*INSIDE, "bash", "-c", "true; /bin/true"], cwd=tmp_path)
         procs = session.block.area("struct fl_proc", "procs_off")
         assert {procs[i].pid for i in filled} == {os.getpid()}
@@ -113,12 +119,12 @@ def test_the_slot_of_one_that_was_killed_is_used_again(tmp_path: Path) -> None:
     with api.Session(["open:error=EIO:path=f"], cwd=tmp_path) as session:
         child, known, _ = hidden(session, tmp_path)
         slot = next(p.slot for p in session.processes() if p.pid == known)
-        fill_the_table(session)
         child.kill()
         child.communicate(timeout=TIMEOUT_S)
         until(lambda: not Path(f"/proc/{known}").exists())
         procs = session.block.area("struct fl_proc", "procs_off")
-        until(lambda: session.run(["true"], cwd=tmp_path).returncode == 0 and procs[slot].pid != known)
+        with full_table(session):
+            until(lambda: session.run(["true"], cwd=tmp_path).returncode == 0 and procs[slot].pid != known)
 
 
 def test_one_that_was_stopped_goes_on_when_the_rule_is_gone(tmp_path: Path) -> None:
