@@ -267,6 +267,7 @@ struct fl_ctl {
     uint32_t next_path_byte;
     uint32_t paths_full;        /* names that found no room */
     uint32_t deep_names;        /* names so long that only their end is known */
+    uint32_t nameless;          /* descriptors of which the kernel did not say what they are of */
     uint32_t counters_full;
     uint32_t namespaces;        /* 1: some process may have a pid namespace of its own */
     uint64_t clock_epoch;       /* changes with every clock, jump and binding: what was kept of a clock is stale then */

@@ -171,6 +171,8 @@ uint64_t fl_fd_settle(struct fl_frame *f, const struct fl_set *set, uint32_t gen
     struct settled found = by_name(f, set, generation, set->on_fds & who);
     if (!f->kind && (found.mask || fl_recording() || !f->path) && !(f->kind = stat_fd(fd, &inode)))
         return 0; /* not open: the real call will say so */
+    if (!f->path)
+        __atomic_add_fetch(&fl_ctl->nameless, 1, __ATOMIC_RELAXED);
     uint64_t mask = found.kinds ? of_kind(set, found.mask, f->kind) : found.mask;
     if (mine) {
         fl_fd_kinds[fd] = (uint8_t)f->kind;

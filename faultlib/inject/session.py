@@ -367,7 +367,7 @@ class Session:
             return Snapshot(
                 self.name, self._owner, self.seed, self.block.now_ns(), tuple(self.report()), tuple(self.processes()),
                 int(attached), int(ctl.attach_refused), int(ctl.counters_full), int(ctl.forgotten),
-                int(ctl.deep_names), int(ctl.paths_full), tuple(members),
+                int(ctl.deep_names), int(ctl.paths_full), int(ctl.nameless), tuple(members),
             )  # fmt: skip
 
     def processes(self) -> list[ProcessView]:

@@ -52,7 +52,8 @@ class Snapshot(Frozen):
     `time_ns` is its age in nanoseconds; `attached` counts the programs in which the shim woke up (of one launch, if one was
     asked for), `refused` the processes that found no free slot, `uncounted` the matching calls that found no counter,
     `forgotten` the processes that the shim did not reach and whose slots were needed again, `deep` the names that were too long
-    to be looked at from their beginning, `unnamed` those that found no room in the table of names;
+    to be looked at from their beginning, `unnamed` those that found no room in the table of names, `nameless` the
+    descriptors of which /proc did not say what they are of;
     `members` are the pids of the `faultlib run --session` that share it.
     """
 
@@ -68,6 +69,7 @@ class Snapshot(Frozen):
     forgotten: int
     deep: int
     unnamed: int
+    nameless: int
     members: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class Snapshot(Frozen):
         return {
             "name": self.name, "pid": self.pid, "seed": self.seed, "time_ns": self.time_ns, "attached": self.attached,
             "refused": self.refused, "uncounted": self.uncounted, "forgotten": self.forgotten, "deep": self.deep,
-            "unnamed": self.unnamed, "members": list(self.members),
+            "unnamed": self.unnamed, "nameless": self.nameless, "members": list(self.members),
             "rules": [rule.to_json() for rule in self.rules], "processes": [process.as_dict() for process in self.processes],
         }  # fmt: skip
 
@@ -85,5 +87,6 @@ class Snapshot(Frozen):
         return cls(
             data["name"], data["pid"], data["seed"], data["time_ns"], tuple(map(RuleReport.from_json, data["rules"])),
             tuple(map(_process, data["processes"])), data["attached"], data["refused"],
-            data["uncounted"], data["forgotten"], data["deep"], data["unnamed"], tuple(data["members"]),
+            data["uncounted"], data["forgotten"], data["deep"], data["unnamed"], data["nameless"],
+            tuple(data["members"]),
         )  # fmt: skip

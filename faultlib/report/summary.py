@@ -118,6 +118,8 @@ def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> li
         found.append(f"{snapshot.deep} times a file's name was too long to be known whole: {compared}")
     if snapshot.unnamed:
         found.append(f"{snapshot.unnamed} times a name found no room in the table: path= does not match descriptors of that file")
+    if snapshot.nameless:
+        found.append(f"{snapshot.nameless} times /proc did not say which file a descriptor is of: path= does not match it")
     silent = [row.rule for row in rows if not row.fired]
     if silent:
         found.append("never fired: " + ", ".join(silent))
