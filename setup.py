@@ -14,6 +14,8 @@ from setuptools.errors import CompileError, ExecError, LinkError
 
 SHIM = "faultlib.libfaultlib_preload"
 CONTROLLER_ONLY = {"control.c", "guard.c", "lend.c", "names.c", "spill.c"}
+# What runs in every new process comes first: fewer pages to map.
+AT_START = {"attach.c", "elf.c", "place.c", "slot.c", "string.c", "x86_64_patch.c"}
 # The shim has no use for Python's own flags: it is built by the bare compiler, for any target.
 # Every exec in a session loads it: fewer mappings and pages are worth more there than what relro would guard.
 SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter
@@ -30,7 +32,7 @@ NO_BUILD_PATHS = f"-ffile-prefix-map={Path.cwd()}=."
 def shim_sources() -> list[str]:
     sources = sorted(str(p) for d in ("csrc", "csrc/effects", "csrc/wrap") for p in Path(d).glob("*.c"))
     arch = sorted(str(p) for p in Path("csrc/arch").glob(f"{platform.machine()}*.[cS]"))
-    return [s for s in sources if Path(s).name not in CONTROLLER_ONLY] + arch
+    return sorted((s for s in [*arch, *sources] if Path(s).name not in CONTROLLER_ONLY), key=lambda s: Path(s).name not in AT_START)
 
 
 def version_script(folder: Path) -> Path:

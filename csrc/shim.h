@@ -15,6 +15,8 @@
 #define fl_unlikely(x) __builtin_expect(!!(x), 0)
 /* What every process writes to at its start lies together: a page less to get. */
 #define FL_EARLY __attribute__((section(".data.early")))
+/* And what every process runs at its start. */
+#define FL_STARTUP __attribute__((section(".text.startup")))
 #define FL_PATH_MAX 4096
 #define FL_PATH_USUAL 256 /* room for most; more is taken from the stack when this falls short */
 #define FL_MAX_FDS 16384

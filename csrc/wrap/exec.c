@@ -209,7 +209,7 @@ static int exec_with(exec_fn call, const char *path, char *const argv[], char *c
  * the user that we are by now. It would complain. */
 static int is_out_of_reach(const char *link)
 {
-    long error = fl_sys(SYS_faccessat2, AT_FDCWD, link, 0 /* F_OK */, AT_EACCESS);
+    long error = fl_sys(SYS_faccessat2, AT_FDCWD, link, 0 /* F_OK */, AT_EACCESS | AT_SYMLINK_NOFOLLOW);
     return error == -ENOENT || error == -ENOTDIR || error == -EACCES;
 }
 

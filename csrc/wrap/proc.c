@@ -134,9 +134,9 @@ EXIT(_Exit, UNDERSCORE_EXIT)
 EXIT(quick_exit, EXIT)
 
 /* A program whose main returns ends by libc's exit, which passes no symbol: what libc calls as its main is ours. */
-static int (*program_main)(int, char **, char **);
+static int (*program_main)(int, char **, char **) FL_EARLY;
 
-static int main_and_exit(int argc, char **argv, char **envp)
+static FL_STARTUP int main_and_exit(int argc, char **argv, char **envp)
 {
     int status = program_main(argc, argv, envp);
     if (!FL_IDLE(EXIT))
@@ -145,7 +145,7 @@ static int main_and_exit(int argc, char **argv, char **envp)
 }
 
 FL_EXPORT int __libc_start_main(int (*entry)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
-                                void (*loaders_fini)(void), void *stack_end);
+                                void (*loaders_fini)(void), void *stack_end) FL_STARTUP;
 FL_EXPORT int __libc_start_main(int (*entry)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
                                 void (*loaders_fini)(void), void *stack_end)
 {

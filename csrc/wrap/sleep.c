@@ -102,7 +102,7 @@ static int timed_usleep(useconds_t us)
 /* A rule on the family goes by fl_call, which then carries out the function that knows the clocks. */
 #define SLEEPS_UNWATCHED fl_likely(!(__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) & 1ull << FL_FAM_SLEEP))
 
-void fl_timed_setup(void)
+FL_STARTUP void fl_timed_setup(void)
 {
     fl_real[FL_SYM_fl_timed_nanosleep] = (fl_fn)timed_nanosleep;
     fl_real[FL_SYM_fl_timed_clock_nanosleep] = (fl_fn)timed_clock_nanosleep;

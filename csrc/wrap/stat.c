@@ -48,7 +48,7 @@ XSTATAT(__fxstatat64)
 
 static long nothing(void) { return 0; }
 
-void fl_wrap_setup(void)
+FL_STARTUP void fl_wrap_setup(void)
 {
     fl_real[FL_SYM___xstat] = fl_real[FL_SYM___xstat64] = (fl_fn)plain_stat;
     fl_real[FL_SYM___lxstat] = fl_real[FL_SYM___lxstat64] = (fl_fn)plain_lstat;
