@@ -15,7 +15,7 @@ ARM = TRUE[:18] + struct.pack("<H", 183 if struct.unpack_from("<H", TRUE, 18)[0]
 FILES = {
     "text": (b"echo hi\n", 126, "it is no program and has no #! line"),
     "empty": (b"", 126, "it is no program and has no #! line"),
-    "bare #!": (b"#!\n", 126, "it is no program and has no #! line"),
+    "bare #!": (b"#!\n", 126, "its #! line names no interpreter"),
     "missing interpreter": (b"#!/nonexistent/interpreter -x\n", 127, "its interpreter /nonexistent/interpreter was not found"),
     "six bytes of ELF": (TRUE[:6], 126, "it is only the beginning of a program"),
     "an ELF header": (TRUE[:64], 126, "it is only the beginning of a program"),
