@@ -40,6 +40,7 @@ RULES = (
     RULES_FILE,
     Option("seed", ("--seed",), "For p= and jitter: same seed, same faults.", SEED, "N"),
 )
+WAIT = Option("wait", ("--wait",), "Stay until the last process of the command has ended, also of its daemons.", FLAG)
 LABEL = Option("label", ("--label",), "A name for this process tree, for proc=label:NAME.", TEXT, "NAME")
 
 

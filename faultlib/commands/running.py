@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     *options.RULES,
     options.LABEL,
+    options.WAIT,
     Option("name", ("--session",), "Share the session of that name; the first to ask for it starts it.", TEXT, "NAME"),
     Option("verbose", ("-v", "--verbose"), "One line on stderr for each fault, as it happens.", FLAG),
     Option("quiet", ("-q", "--quiet"), "No summary.", FLAG),
@@ -33,8 +34,8 @@ REQUIRED_BUT_SILENT = 3
 
 
 def run(
-    rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str | None, name: str | None, verbose: bool,
-    quiet: bool, json_file: str | None, require_fired: bool, cmd: Sequence[str],
+    rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str | None, wait: bool, name: str | None,
+    verbose: bool, quiet: bool, json_file: str | None, require_fired: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Runs a command under rules, says what they did, and exits with the command's status."""
     rules = options.read_rules(rule, rules_file)
@@ -48,7 +49,8 @@ def run(
             from faultlib.report.live import Live
 
             watcher = Live(share.source, sys.stderr, share.launch)
-        status = launch.run(cmd, folder.preload(share.link), image)
+        remains = launch.Remains(share.source, share.launch) if wait else None
+        status = launch.run(cmd, folder.preload(share.link), image, remains)
         try:
             if watcher:
                 watcher.stop()

@@ -21,12 +21,12 @@ from faultlib.errors import FaultlibError, UsageError
 @click.option("--path", "paths", multiple=True, metavar="GLOB", help="Only calls on such paths, as path= in rules.")
 @click.option("--no-stacks", is_flag=True, help="Do not look for source lines.")
 @click.option("--no-wait", is_flag=True, help="Let records be lost rather than the program wait for the trace.")
-@declared.takes(*options.RULES, options.LABEL)
+@declared.takes(*options.RULES, options.LABEL, options.WAIT)
 @declared.takes_command
 def command(
     count: bool, top: int | None, by: str | None, form: str, output: str | None, names: Sequence[str], paths: Sequence[str],
     no_stacks: bool, no_wait: bool, rule: Sequence[str], rules_file: Sequence[str], seed: int | None, label: str | None,
-    cmd: Sequence[str],
+    wait: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD and write down each of its calls: process, arguments, result, duration and, for Python, the source line.
 
@@ -58,7 +58,7 @@ def command(
         Journal(session) as journal,
         Writer(session, journal, choice, stream, summary=Summary(top, by or "time") if count else None, form=form) as writer,
     ):
-        status = launch(session, cmd, options.read_label(label))
+        status = launch(session, cmd, options.read_label(label), wait=wait)
         failure = writer.finish()
         report = summary.collect(session, cmd, status)
         complaints = journal.complaints()

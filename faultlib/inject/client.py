@@ -21,6 +21,7 @@ from typing import Any, NoReturn, Self
 from faultlib import errors
 from faultlib.errors import FaultlibError, LateChange, RuleError, SessionGone, UsageError
 from faultlib.inject import folder, rules
+from faultlib.inject.control import ProcessView
 from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.events import Event
 from faultlib.inject.folder import Place
@@ -156,6 +157,10 @@ class Attached:
     def snapshot(self, launch: int | None = None) -> Snapshot:
         """Everything the session knows at this moment; with `launch`, `attached` is of that launched command."""
         return Snapshot.from_json(self._connection.ask("snapshot", launch=launch))
+
+    def processes(self) -> list[ProcessView]:
+        """Every process that was attached at some time and whose slot was not given away."""
+        return list(self.snapshot().processes)
 
     def report(self) -> list[RuleReport]:
         """Each rule that was ever live, with its counters and its first firing."""

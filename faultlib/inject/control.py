@@ -43,9 +43,10 @@ class ProcessView(Frozen):
     """What the block knows of one process that was attached at some time.
 
     `state` is "live", "exec-pending" (it went on to an image in which the shim did not wake up), "exited", or "claimed" for a
-    moment; `alive` is whether it still runs, in either image. `entries` are the functions inside glibc whose beginnings lead
-    to the shim, `entries_missed` those that the shim did not recognise. `out_of_reach` and `other_session` say of one in state
-    exec-pending why the shim is not in it.
+    moment; `alive` is whether it still runs, in either image. `children` counts its forks and spawns; the lineage of the n-th
+    is its own with `.n` behind it. `entries` are the functions inside glibc whose beginnings lead to the shim,
+    `entries_missed` those that the shim did not recognise. `out_of_reach` and `other_session` say of one in state exec-pending
+    why the shim is not in it.
     """
 
     slot: int
@@ -61,6 +62,7 @@ class ProcessView(Frozen):
     io_uring: bool
     orphan: bool
     launch: int
+    children: int
     no_stacks: bool
     native_aio: bool
     out_of_reach: bool
@@ -196,7 +198,8 @@ class ControlBlock:
             slot, proc.pid, "exited" if state == "live" and not alive else state,
             text(proc.lineage), text(proc.label), text(proc.comm), text(proc.exe),
             proc.uid, *_entries(proc.entries), bool(proc.flags & lib.FL_PROC_IO_URING),
-            bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch, bool(proc.flags & lib.FL_PROC_NO_STACKS),
+            bool(proc.flags & lib.FL_PROC_ORPHAN), proc.launch, proc.children,
+            bool(proc.flags & lib.FL_PROC_NO_STACKS),
             bool(proc.flags & lib.FL_PROC_NATIVE_AIO),
             bool(proc.flags & lib.FL_PROC_OUT_OF_REACH), bool(proc.flags & lib.FL_PROC_OTHER_SESSION), alive,
         )  # fmt: skip

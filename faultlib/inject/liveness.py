@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from faultlib.inject.control import ProcessView
+
 TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 SLACK_NS = 5 * TICK_NS
 """The kernel notes a process' beginning in whole ticks."""
@@ -31,6 +37,17 @@ def runs(pid: int, since_ns: int) -> bool:
     if state in (b"Z", b"X") and threads <= 1:  # with more, it is the first thread alone that has ended
         return False
     return began_ns <= since_ns + SLACK_NS  # else the number has been given to another one
+
+
+def running(processes: Iterable[ProcessView], launch: int | None = None) -> list[ProcessView]:
+    """Returns those that still run and can be named by a number here; with `launch`, those of that launched command."""
+    return [process for process in processes if process.alive and process.pid and launch in (None, process.launch)]
+
+
+def one_is_coming(processes: Sequence[ProcessView]) -> bool:
+    """Whether a process that was forked has not got as far as its slot: whoever forked it may have ended already."""
+    known = {process.lineage for process in processes}
+    return any(process.children and f"{process.lineage}.{process.children}" not in known for process in processes)
 
 
 def _is_hidden(pid: int) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from faultlib.errors import FaultlibError
+from faultlib.inject import liveness
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.visible import visible
+from faultlib.report.remarks import remarks
 from faultlib.report.streams import say
 
 TYPE_CHECKING = False
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import IO, Any, Protocol
 
+    from faultlib.inject.control import ProcessView
     from faultlib.inject.events import Event
     from faultlib.inject.snapshot import RuleReport, Snapshot
 
@@ -21,9 +25,11 @@ if TYPE_CHECKING:
         """A session, our own or another process'."""
 
         def snapshot(self, launch: int | None = None) -> Snapshot: ...
+        def processes(self) -> list[ProcessView]: ...
         def events(self) -> list[Event]: ...
 
 
+MOMENTS, MOMENT_S = 20, 0.01
 WIDEST = 60
 """A rule that is longer does not push the columns of the others away."""
 
@@ -73,57 +79,32 @@ def collect(session: Source, command: Sequence[str], status: int, launch: int | 
 
     With `launch`, what is said of processes is of that launched command: a shared session has others.
     """
-    snapshot = session.snapshot(launch)
+    snapshot = _settled(session, launch)
     rows = tuple(
         Row(str(row.rule.text), row.count.matched, row.count.fired, _first(row), row.slot) for row in snapshot.rules
     )
     return RunReport(
         tuple(command), status, snapshot.seed, rows, tuple(session.events()), snapshot.attached,
-        tuple(_warnings(snapshot, rows, launch)),
+        tuple(remarks(snapshot, [row.rule for row in rows if not row.fired], launch)),
     )  # fmt: skip
+
+
+def _settled(session: Source, launch: int | None) -> Snapshot:
+    """A child that was forked or went on to another image at the very end is given a moment to appear there."""
+    snapshot = session.snapshot(launch)
+    for _ in range(MOMENTS):
+        left = liveness.running(snapshot.processes, launch)
+        if all(process.state == "live" for process in left) and (left or not liveness.one_is_coming(snapshot.processes)):
+            break
+        time.sleep(MOMENT_S)
+        snapshot = session.snapshot(launch)
+    return snapshot
 
 
 def _first(row: RuleReport) -> str:
     if row.first:
         return place(row.first)
     return "no longer known" if row.count.fired else "-"
-
-
-def _warnings(snapshot: Snapshot, rows: Sequence[Row], launch: int | None) -> list[str]:
-    found = []
-    processes = [process for process in snapshot.processes if launch in (None, process.launch)]
-    if not snapshot.attached:
-        found.append("the shim never woke up in the target: nothing could be injected")
-    for process in processes:
-        if process.state == "exec-pending":
-            from faultlib.inject import uncovered  # seldom needed
-
-            who = f"process {process.lineage}" + (f" (pid {process.pid})" if process.pid else "")
-            found.append(f"not covered: {who} went on to {process.exe}: {uncovered.why(process)}")
-    if snapshot.forgotten:
-        found.append(f"not covered: {snapshot.forgotten} more processes went on to programs in which the shim did not wake up")
-    if any(process.io_uring for process in processes):
-        found.append("not covered: a process uses io_uring, whose operations no rule sees")
-    if any(process.native_aio for process in processes):
-        found.append("not covered: a process uses native AIO (io_submit), whose operations no rule sees")
-    blind = [process.lineage for process in processes if process.no_stacks]
-    if blind:
-        found.append(f"no source lines: the Python of process {', '.join(blind[:3])} has no faulthandler that could be asked")
-    if snapshot.refused:
-        found.append(f"not covered: {snapshot.refused} processes found no free slot")
-    if snapshot.uncounted:
-        found.append(f"{snapshot.uncounted} matching calls could not be counted: the tables are full")
-    if snapshot.deep:
-        compared = "path= was compared with /.../ and the end"
-        found.append(f"{snapshot.deep} times a file's name was too long to be known whole: {compared}")
-    if snapshot.unnamed:
-        found.append(f"{snapshot.unnamed} times a name found no room in the table: path= does not match descriptors of that file")
-    if snapshot.nameless:
-        found.append(f"{snapshot.nameless} times /proc did not say which file a descriptor is of: path= does not match it")
-    silent = [row.rule for row in rows if not row.fired]
-    if silent:
-        found.append("never fired: " + ", ".join(silent))
-    return found
 
 
 def render(report: RunReport, stream: IO[str]) -> None:
