@@ -28,7 +28,7 @@ enum fl_sym {
     FL_SYMBOLS,
     /* inner entries of libc that have no symbol of their own, and a call that does nothing */
     FL_SYM_fl_plain_write = FL_SYMBOLS, FL_SYM_fl_plain_read, FL_SYM_fl_plain_close, FL_SYM_fl_plain_open, FL_SYM_fl_plain_openat,
-    FL_SYM_fl_openat2, FL_SYM_fl_clone_range, FL_SYM_fl_nothing,
+    FL_SYM_fl_openat2, FL_SYM_fl_shm_unlink, FL_SYM_fl_sem_unlink, FL_SYM_fl_clone_range, FL_SYM_fl_nothing,
     /* sleeps that know the faked clocks */
     FL_SYM_fl_timed_nanosleep, FL_SYM_fl_timed_clock_nanosleep, FL_SYM_fl_timed_sleep, FL_SYM_fl_timed_usleep,
     FL_SYMS

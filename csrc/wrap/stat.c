@@ -56,6 +56,8 @@ FL_STARTUP void fl_wrap_setup(void)
     fl_real[FL_SYM___fxstatat] = fl_real[FL_SYM___fxstatat64] = (fl_fn)plain_fstatat;
     fl_real[FL_SYM__exit] = fl_real[FL_SYM__Exit] = (fl_fn)fl_last_exit;
     fl_real[FL_SYM_fl_openat2] = fl_real_openat2;
+    fl_real[FL_SYM_fl_shm_unlink] = fl_real_shm_unlink;
+    fl_real[FL_SYM_fl_sem_unlink] = fl_real_sem_unlink;
     fl_real[FL_SYM_fl_clone_range] = fl_real_clone_range;
     fl_real[FL_SYM_fl_nothing] = (fl_fn)nothing;
     fl_timed_setup();

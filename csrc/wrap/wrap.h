@@ -39,6 +39,8 @@ __attribute__((visibility("hidden"))) int fl_timed_syscall(long number, const lo
 #include "../ops.def"
 
 /* The calls behind FL_SYM_fl_openat2 and FL_SYM_fl_clone_range. */
+__attribute__((visibility("hidden"))) long fl_real_shm_unlink(long path, long name, long c, long d, long e, long f);
+__attribute__((visibility("hidden"))) long fl_real_sem_unlink(long path, long name, long c, long d, long e, long f);
 __attribute__((visibility("hidden"))) long fl_real_openat2(long dir, long path, long flags, long mode, long how, long size);
 __attribute__((visibility("hidden"))) long fl_real_clone_range(long fd, long request, long source, long range, long b, long c);
 

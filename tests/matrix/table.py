@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+
+from faultlib._core import ffi, lib
 
 from tests.matrix.model import COLUMNS, Cell, Fails, Program
 from tests.matrix.rows import PROGRAMS
 from tests.matrix.rows.children import WAYS
 from tests.matrix.rows.outside import OUTSIDE
+from tests.matrix.rows.unseen import UNSEEN
 
 FILE = Path(__file__).parents[2] / "docs" / "targets.md"
 HEAD = """# What faultlib reaches
@@ -19,13 +23,22 @@ Generated from `tests/matrix` by `python -m tests.matrix.table`; every cell is a
 look at its result. **–**: the program never makes such a call on its files; a test runs it under strace to make sure. Below the
 table: the rule, the program's reaction, the reasons.
 
-What libc does inside itself is seen as well (streams, `opendir`, `scandir`, `mkstemp`, `system`, aio), on x86-64 with a glibc whose
-functions begin as expected (2.36 of Debian 12 does); `faultlib doctor` says so where they do not.
+What libc does inside itself (streams, `opendir`, `scandir`, `mkstemp`, `system`, aio) is seen as well where it goes through
+{entries}.
+That is on x86-64, with a glibc whose functions begin as expected (2.36 of Debian 12 does); `faultlib doctor` says so where they do
+not. What libc does inside by other calls is [not seen](#what-is-not-seen).
 """
 CHILDREN = """
 ## Children
 
 However a child is made, it stays in the session: a write of the child on one file was made to fail, and the child showed it.
+"""
+UNSEEN_HEAD = """
+## What is not seen
+
+No rule reaches, and no trace shows: stores into pages that were mapped, system calls by inline assembly, io_uring and Linux' own
+asynchronous I/O (`io_submit`; the summary names both where `syscall()` sets them up, `faultlib doctor` where the program is linked
+with liburing or libaio, whose system calls are inline), and of what libc does inside itself:
 """
 BEYOND = """
 ## What cannot be reached
@@ -65,11 +78,23 @@ def details(program: Program) -> str:
     return "\n".join(lines) + "\n"
 
 
+def entries() -> str:
+    """The functions of glibc that the entry patch redirects, those of the cancellation points' twins aside."""
+    names: list[str] = []
+    while name := lib.fl_entry_name(len(names)):
+        names.append(ffi.string(name).decode())
+    plain = [f"`{name}`" for name in names if not name.startswith("__")]
+    return ", ".join(plain[:-1]) + f" and {plain[-1]}, with or without cancellation"
+
+
 def render() -> str:
     matrix = table(["program", *COLUMNS], ([p.name, *(mark(p.cells[c]) for c in COLUMNS)] for p in PROGRAMS))
     children = table(["child", "made by"], ([way.name, text(way.how)] for way in WAYS))
     beyond = table(["program", "launched directly, faultlib says"], ([one.name, text(one.reason)] for one in OUTSIDE))
-    return HEAD + "\n" + matrix + CHILDREN + "\n" + children + BEYOND + "\n" + beyond + "\n## Cell by cell\n" + "".join(map(details, PROGRAMS))
+    unseen = table(["functions", "what of them is not seen"], ([one.what, one.calls] for one in UNSEEN))
+    head = HEAD.format(entries=textwrap.fill(entries(), 130))
+    beyond += UNSEEN_HEAD + "\n" + unseen
+    return head + "\n" + matrix + CHILDREN + "\n" + children + BEYOND + "\n" + beyond + "\n## Cell by cell\n" + "".join(map(details, PROGRAMS))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ COMPILERS: dict[str, list[str]] = {
     "calls_fortified_2": ["gcc", *_OPTIONS, "-D_FORTIFY_SOURCE=2", "-o", "{out}", "calls.c"],
     "calls_fortified_3": ["gcc", *_OPTIONS, "-D_FORTIFY_SOURCE=3", "-o", "{out}", "calls.c"],
     "raw": ["gcc", *_OPTIONS, "-o", "{out}", "raw.c"],
+    "unseen": ["gcc", *_OPTIONS, "-o", "{out}", "unseen.c"],
     "children": ["gcc", *_OPTIONS, "-o", "{out}", "children.c"],
     "streams": ["g++", *_OPTIONS, "-std=c++17", "-o", "{out}", "streams.cpp"],
     "rust": ["rustc", "-O", "-o", "{out}", "files.rs"],

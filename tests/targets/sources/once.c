@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -199,6 +200,8 @@ static void names(void)
     ONCE_AFTER(fresh("a"), unlink, "a");
     ONCE_AFTER(fresh("a"), unlinkat, AT_FDCWD, "a", 0);
     ONCE_AFTER(fresh("a"), remove, "a");
+    ONCE_AFTER(close(shm_open("/faultlib-once", O_RDWR | O_CREAT, 0600)), shm_unlink, "/faultlib-once");
+    ONCE_AFTER(sem_close(sem_open("/faultlib-once", O_CREAT, 0600, 1)), sem_unlink, "/faultlib-once");
     ONCE(link, "f", "l1");
     ONCE(linkat, AT_FDCWD, "f", AT_FDCWD, "l2", 0);
     ONCE(symlink, "f", "l3");
