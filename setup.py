@@ -32,7 +32,8 @@ NO_BUILD_PATHS = f"-ffile-prefix-map={Path.cwd()}=."
 def shim_sources() -> list[str]:
     sources = sorted(str(p) for d in ("csrc", "csrc/effects", "csrc/wrap") for p in Path(d).glob("*.c"))
     arch = sorted(str(p) for p in Path("csrc/arch").glob(f"{platform.machine()}*.[cS]"))
-    return sorted((s for s in [*arch, *sources] if Path(s).name not in CONTROLLER_ONLY), key=lambda s: Path(s).name not in AT_START)
+    ours = [source for source in [*arch, *sources] if Path(source).name not in CONTROLLER_ONLY]
+    return sorted(ours, key=lambda source: Path(source).name not in AT_START)
 
 
 def version_script(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import faultlib
+from faultlib.errors import NotExecutable
 from tests.transparency.modes import environment
 
 PRINT = "import json, os; print(json.dumps(dict(os.environ)))"
@@ -115,5 +116,5 @@ def test_executing_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
     code = "import os, sys\ntry: os.execv('fifo', ['x'])\nexcept OSError as e: sys.exit(e.errno)"
     with faultlib.Session() as session:
         assert session.run([sys.executable, "-c", code], cwd=tmp_path, timeout=20).returncode == 13
-        with pytest.raises(faultlib.CommandNotFound):
+        with pytest.raises(NotExecutable):
             session.run(["./fifo"], cwd=tmp_path)
