@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from faultlib.commands import declared, options
+from faultlib.inject.snapshot import titles
 from faultlib.inject.visible import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def list_(every: bool, as_json: bool) -> None:
     with _attach() as session:
         rules = [rule for rule in session.report() if rule.live or every]
     rows = []
-    for rule in rules:
-        text = rule.rule.text + ("" if rule.live else "  (removed)")
+    for rule, title in zip(rules, titles([(rule.rule.text, rule.below) for rule in rules]), strict=True):
+        text = title + ("" if rule.live else "  (removed)")
         rows.append([rule.slot, rule.rule.name or "-", rule.count.matched, rule.count.fired, text])
     text = _table(["number", "name", "matched", "fired", "rule"], rows) if rows else "no rules"
     _say(as_json, [rule.to_json() for rule in rules], text)

@@ -305,6 +305,16 @@ def parse_rule(text: str) -> Rule:
     return rule
 
 
+def path_globs(text: str) -> Globs:
+    """Reads a value as `path=` has it. Raises RuleError for what cannot match."""
+    _check_characters(text)
+    word = lexer.read(text)
+    try:
+        return read_globs(word)
+    except Bad as bad:
+        raise RuleError(text, word.column(bad.at), bad.reason, bad.nearest) from None
+
+
 def as_rule(rule: object) -> Rule:
     """Returns a rule that is text or one already. Raises RuleError, and TypeError for anything else."""
     if isinstance(rule, Rule):

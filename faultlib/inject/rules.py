@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from faultlib.inject import values
+from faultlib.inject.directory import is_rooted
 from faultlib.inject.effects import ClockChange
 from faultlib.inject.frozen import Frozen
 from faultlib.inject.lexer import quote
@@ -91,6 +92,12 @@ class Rule(Frozen):
     def text(self) -> str:
         """The canonical spelling; parsing it gives an equal rule."""
         return ":".join(self._fields())
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether a path pattern of it is below the working directory."""
+        globs = (self.path, self.from_, self.to)
+        return any(not is_rooted(pattern) for one in globs if one is not None for pattern in one.patterns)
 
     def __str__(self) -> str:
         return self.text

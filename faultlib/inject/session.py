@@ -89,6 +89,7 @@ class Session:
         self._cwd = WorkingDirectory.current() if cwd is None else WorkingDirectory(os.fspath(cwd), os.path.realpath(cwd))
         self.block = ControlBlock.create(self.seed, recording=recording, stacks=stacks)
         self._known: dict[int, Rule] = {}
+        self._below: dict[int, str] = {}
         self._shared: dict[tuple[Rule, WorkingDirectory], int] = {}
         self._launches = 0
         self._owner = os.getpid()
@@ -203,8 +204,10 @@ class Session:
             if not rules:
                 return [], []
             parsed = self._parse(rules, [rule.name for rule in self.block.live.rules.values() if rule.name])
-            numbers = self.block.live.add(parsed, cwd or self._cwd)
+            where = cwd or self._cwd
+            numbers = self.block.live.add(parsed, where)
             self._known.update(zip(numbers, parsed, strict=True))
+            self._below.update((slot, where.logical) for slot, rule in zip(numbers, parsed, strict=True) if rule.is_relative)
             return numbers, self.block.live.unreached
 
     def share(self, rules: Sequence[str | Rule], cwd: WorkingDirectory) -> tuple[list[int], list[str]]:
@@ -355,7 +358,9 @@ class Session:
             firsts = {event.number: event for event in self.events() if event.rule is not None}
             live, block = self.block.live.rules, self.block
             return [
-                RuleReport(slot, rule, slot in live, block.count(slot), firsts.get(block.first_event(slot)))
+                RuleReport(
+                    slot, rule, slot in live, block.count(slot), firsts.get(block.first_event(slot)), self._below.get(slot)
+                )
                 for slot, rule in self._known.items()
             ]
 

@@ -7,6 +7,7 @@ from faultlib.inject.frozen import Frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from faultlib.inject.events import Event
@@ -14,19 +15,24 @@ if TYPE_CHECKING:
 
 
 class RuleReport(Frozen):
-    """What became of one rule: `first` is its first firing, None if it never fired or that is no longer known."""
+    """What became of one rule: `first` is its first firing, None if it never fired or that is no longer known.
+
+    `below` is the directory of its relative patterns, None if it has none.
+    """
 
     slot: int
     rule: Rule
     live: bool
     count: Count
     first: Event | None
+    below: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values; the rule is its text."""
         return {
             "number": self.slot, "name": self.rule.name, "rule": self.rule.text, "live": self.live,
             "matched": self.count.matched, "fired": self.count.fired, "first": self.first.as_dict() if self.first else None,
+            "below": self.below,
         }  # fmt: skip
 
     @classmethod
@@ -37,7 +43,13 @@ class RuleReport(Frozen):
 
         first = Event.from_dict(data["first"]) if data["first"] else None
         count = Count(data["matched"], data["fired"])
-        return cls(data["number"], grammar.parse_rule(data["rule"]), data["live"], count, first)
+        return cls(data["number"], grammar.parse_rule(data["rule"]), data["live"], count, first, data["below"])
+
+
+def titles(rules: Sequence[tuple[str, str | None]]) -> list[str]:
+    """The texts of rules for a table, of which texts and directories are given; those that only differ in that have it behind."""
+    texts = [text for text, _ in rules]
+    return [f"{text} (below {below})" if below is not None and texts.count(text) > 1 else text for text, below in rules]
 
 
 def _process(data: dict[str, Any]) -> ProcessView:

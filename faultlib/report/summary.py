@@ -8,6 +8,7 @@ import time
 from faultlib.errors import FaultlibError
 from faultlib.inject import liveness
 from faultlib.inject.frozen import Frozen
+from faultlib.inject.snapshot import titles
 from faultlib.inject.visible import visible
 from faultlib.report.remarks import remarks
 from faultlib.report.streams import say
@@ -35,13 +36,14 @@ WIDEST = 60
 
 
 class Row(Frozen):
-    """One rule in the summary."""
+    """One rule in the summary; `below` is the directory of its relative patterns."""
 
     rule: str
     matched: int
     fired: int
     first: str
     number: int
+    below: str | None = None
 
 
 class RunReport(Frozen):
@@ -81,7 +83,7 @@ def collect(session: Source, command: Sequence[str], status: int, launch: int | 
     """
     snapshot = _settled(session, launch)
     rows = tuple(
-        Row(str(row.rule.text), row.count.matched, row.count.fired, _first(row), row.slot) for row in snapshot.rules
+        Row(row.rule.text, row.count.matched, row.count.fired, _first(row), row.slot, row.below) for row in snapshot.rules
     )
     return RunReport(
         tuple(command), status, snapshot.seed, rows, tuple(session.events()), snapshot.attached,
@@ -112,7 +114,7 @@ def render(report: RunReport, stream: IO[str]) -> None:
     bold, red, reset = ("\033[1m", "\033[31m", "\033[0m") if stream.isatty() else ("", "", "")
     lines = []
     if report.rules:
-        rules = [visible(row.rule) for row in report.rules]
+        rules = [visible(title) for title in titles([(row.rule, row.below) for row in report.rules])]
         width = max(4, *(len(rule) for rule in rules if len(rule) <= WIDEST), 0)
         lines.append(f"{bold}{'rule':{width}}  matched  fired  where first{reset}")
         for rule, row in zip(rules, report.rules, strict=True):

@@ -11,7 +11,7 @@ from typing import IO
 
 from faultlib._core import lib
 from faultlib.errors import UsageError
-from faultlib.inject import background, ops, values
+from faultlib.inject import background, grammar, ops, values
 from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.events import Event
 from faultlib.inject.frozen import Frozen
@@ -25,27 +25,40 @@ from faultlib.report.trace_text import TextTrace
 
 
 class Choice(Frozen):
-    """Which calls a trace shows: those of `operations` whose path fits one of `globs`; without globs, all of them."""
+    """Which calls a trace shows: those of `operations` whose path fits one of `globs` (without globs, any), none of `never`."""
 
     operations: tuple[Operation, ...]
     globs: tuple[bytes, ...] = ()
+    never: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, names: Sequence[str], paths: Sequence[str]) -> Choice:
-        """Reads `--op` and `--path`. Raises UsageError for a name that is none."""
+        """Reads `--op` and `--path`. Raises UsageError for a name that is none, RuleError for a path that cannot be."""
         wanted: set[Operation] = set()
         unwanted: set[Operation] = set()
         for name in ",".join(names).split(",") if names else ():
             (unwanted if name.startswith("!") else wanted).update(_operations(name.removeprefix("!").strip()))
         chosen = wanted or set(ops.ALL_OPERATIONS)
         here = WorkingDirectory.current()
-        globs = [os.fsencode(pattern) for path in paths for pattern in here.below(path)]
-        return cls(tuple(op for op in ops.ALL_OPERATIONS if op in chosen and op not in unwanted), tuple(globs))
+        globs: dict[bool, list[bytes]] = {False: [], True: []}
+        for path in paths:
+            found = grammar.path_globs(path)
+            globs[found.negate] += [os.fsencode(name) for pattern in found.patterns for name in here.below(pattern)]
+        members = tuple(op for op in ops.ALL_OPERATIONS if op in chosen and op not in unwanted)
+        return cls(members, tuple(globs[False]), tuple(globs[True]))
+
+    @property
+    def is_by_path(self) -> bool:
+        """Whether the path of a call has to be looked at."""
+        return bool(self.globs or self.never)
 
     def fits(self, event: Event) -> bool:
-        """Whether the trace shows this call."""
+        """Whether the trace shows this call; one without a path only if no path is asked for."""
+        if not self.is_by_path:
+            return True
         names = [os.fsencode(path) for path in (event.path, event.path2) if path]
-        return not self.globs or any(lib.fl_glob(pattern, name) for pattern in self.globs for name in names)
+        wanted = not self.globs or any(lib.fl_glob(pattern, name) for pattern in self.globs for name in names)
+        return bool(names) and wanted and not any(lib.fl_glob(pattern, name) for pattern in self.never for name in names)
 
 
 def _operations(name: str) -> tuple[Operation, ...]:
@@ -99,7 +112,7 @@ class Writer:
         try:
             for batch in self._journal.batches():
                 if self._counting:
-                    self._counting.add(batch if not self._choice.globs else filter(self._fits, batch))
+                    self._counting.add(batch if not self._choice.is_by_path else filter(self._fits, batch))
                 elif batch:
                     self._trace.write(filter(self._choice.fits, map(self._journal.decoder.event, batch)))
                 else:

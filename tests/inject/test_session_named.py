@@ -73,7 +73,13 @@ def test_relative_patterns_are_below_the_members_own_directory(faultlib: Run, tm
     holder = Target(tmp_path / "a", "--session", "shared", "-e", "write:error=EIO:path=f")
     done = faultlib("run", "--session", "shared", "-e", "write:error=EIO:path=f", "--", "bash", "-c", "echo > f", cwd=tmp_path / "b")
     assert done.returncode == 1
-    assert len(json.loads(out(faultlib("ctl", "list", "--json")))) == 2
+    rows = json.loads(out(faultlib("ctl", "list", "--json")))
+    assert [(row["rule"], row["below"]) for row in rows] == [("write:error=EIO:path=f", str(tmp_path / name)) for name in "ab"]
+    listed = out(faultlib("ctl", "list"))
+    for name in "ab":
+        title = f"write:error=EIO:path=f (below {tmp_path / name})"
+        assert title in listed
+        assert title in done.stderr
     holder.end()
 
 

@@ -82,6 +82,19 @@ def test_error_and_injection_are_marked(calls: Any, faultlib: Run, tmp_path: Pat
     assert re.search(r"write\(1<.*/out>, 4\) = -1 ENOSPC <0\.\d+> \(INJECTED: write:error=ENOSPC:path=out:when=2\)", line)
 
 
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (("a,c",), "ac"), (("a", "*/c"), "ac"), (("!a",), "bc"), (("!a,b",), "c"), (("*", "!b"), "ac"), (("'b'",), "b"),
+        (("[ab]", "!a"), "b"),
+    ],
+)  # fmt: skip
+def test_paths_are_written_as_in_rules(paths: tuple[str, ...], expected: str, calls: Any) -> None:
+    given = [word for path in paths for word in ("--path", path)]
+    found = calls("--op", "write", *given, "--", "bash", "-c", "for n in a b c; do echo > $n; done")
+    assert "".join(Path(call["path"]).name for call in found) == expected
+
+
 def test_only_some_operations_and_paths(calls: Any, tmp_path: Path) -> None:
     script = "echo a > a.json; echo b > b.txt; mv a.json c.json"
     assert {call["family"] for call in calls("--op", "write,rename", "--", "bash", "-c", script)} == {"write", "rename"}
