@@ -60,11 +60,16 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 @contextmanager
-def full_table(session: api.Session) -> Iterator[list[int]]:
-    """Every free slot is taken by a process that lives: this one. Gives the slots."""
+def full_table(session: api.Session, but: int | None = None) -> Iterator[list[int]]:
+    """Every slot that can be had, except one, is taken by a process that lives: this one. Gives the slots."""
     procs = session.block.area("struct fl_proc", "procs_off")
-    filled = [i for i in range(lib.FL_MAX_PROCS) if procs[i].state in (lib.FL_PROC_FREE, lib.FL_PROC_EXITED)]
+    free = lib.FL_PROC_FREE, lib.FL_PROC_EXITED
+    filled = [i for i in range(lib.FL_MAX_PROCS) if i != but and (procs[i].state in free or not alive(procs[i].pid))]
     for i in filled:
         procs[i].pid, procs[i].state = os.getpid(), lib.FL_PROC_LIVE
     try:
@@ -121,10 +126,12 @@ def test_the_slot_of_one_that_was_killed_is_used_again(tmp_path: Path) -> None:
         slot = next(p.slot for p in session.processes() if p.pid == known)
         child.kill()
         child.communicate(timeout=TIMEOUT_S)
-        until(lambda: not Path(f"/proc/{known}").exists())
+        until(lambda: not any(alive(p.pid) for p in session.processes()))
         procs = session.block.area("struct fl_proc", "procs_off")
-        with full_table(session):
-            until(lambda: session.run(["true"], cwd=tmp_path).returncode == 0 and procs[slot].pid != known)
+        with full_table(session, but=slot):
+            session.run(["true"], cwd=tmp_path)
+            assert procs[slot].pid not in (known, os.getpid())
+        assert not session.block.ctl.attach_refused
 
 
 def test_one_that_was_stopped_goes_on_when_the_rule_is_gone(tmp_path: Path) -> None:
