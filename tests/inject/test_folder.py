@@ -52,19 +52,24 @@ def test_where_programs_may_not_lie_the_shim_stays_where_it_is(private_shim: Pat
         assert Path(folder.link(str(session.folder), 1)).readlink() == private_shim
 
 
+HIDE_PROC = 'mount --make-private /proc && mount -t tmpfs none /proc && exec "$@"'
+"""In a chroot the root is no mount that could be made private as a whole, as unshare does by itself."""
+
+
 @pytest.mark.parametrize(
     ("how", "why"),
     [
-        (["--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"], "/proc is not mounted"),
+        (["--mount", "--propagation=unchanged", "sh", "-c", HIDE_PROC, "sh"], "/proc is not mounted"),
         (["--fork", "--pid"], "/proc is that of another pid namespace"),
     ],
     ids=["bare chroot", "pid namespace"],
 )
 def test_without_the_proc_that_programs_would_look_into_nothing_starts(how: list[str], why: str, tmp_path: Path) -> None:
-    if subprocess.run(["unshare", *how, "true"], capture_output=True).returncode:
+    unshare = ["unshare"] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
+    if subprocess.run([*unshare, *how, "true"], capture_output=True).returncode:
         pytest.skip("no namespaces here")
     for verb, status in (["run", "-e", "write:error=EIO", "--", "touch", "started"], 125), (["doctor"], 126):
-        command = ["unshare", *how, sys.executable, "-m", "faultlib", *verb]
+        command = [*unshare, *how, sys.executable, "-m", "faultlib", *verb]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert done.returncode == status, done.stdout + done.stderr
         assert why in done.stdout + done.stderr
