@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -119,30 +118,46 @@ class Event(NamedTuple):
 _CODES = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q", (4, True): "i", (8, True): "q"}
 
 
-def _record_type() -> Any:
-    """The named tuple of struct fl_event, field by field as abi.h has it."""
-    return namedtuple("Record", [name for name, _ in ffi.typeof("struct fl_event").fields])
+NUMBERS = 7
+"""So many fields of a record, from the first, are mere numbers. All the others make its shape, which many calls share."""
+Raw = tuple[int, int, int, int, int, int, int, bytes]
+"""A raw record: sequence, time_ns, duration_ns, result, size, offset, nth (struct fl_event in abi.h), and its shape."""
 
 
-def _record_format() -> struct.Struct:
-    codes = []
-    for _, field in ffi.typeof("struct fl_event").fields:
-        signed = field.type.cname.startswith("int")
-        codes.append(_CODES[ffi.sizeof(field.type), signed])
-    layout = struct.Struct("=" + "".join(codes))
-    if layout.size != ffi.sizeof("struct fl_event"):
+def _formats() -> tuple[struct.Struct, struct.Struct]:
+    """How a record is taken apart, and its shape."""
+    kinds = [field.type for _, field in ffi.typeof("struct fl_event").fields]
+    codes = [_CODES[ffi.sizeof(kind), kind.cname.startswith("int")] for kind in kinds]
+    shape = struct.Struct("=" + "".join(codes[NUMBERS:]))
+    record = struct.Struct("=" + "".join(codes[:NUMBERS]) + f"{shape.size}s")
+    if record.size != ffi.sizeof("struct fl_event"):
         raise AssertionError("struct fl_event has holes")
-    return layout
+    return record, shape
 
 
-Record: Any = _record_type()
-"""One raw record: the fields of struct fl_event."""
-RECORD = _record_format()
+RECORD, _SHAPE = _formats()
+_STATE, _ACTOR, _STACK = (
+    ffi.offsetof("struct fl_event", name) - RECORD.size + _SHAPE.size for name in ("state", "actor", "stack")
+)
+_PARTS = struct.Struct(f"={_ACTOR}sII{_SHAPE.size - _STACK - 4}s")
+if _STACK != _ACTOR + 4 or _PARTS.size != _SHAPE.size:
+    raise AssertionError("actor and stack are not neighbours in struct fl_event")
+_DONE = bytes([lib.FL_CALL_DONE])
 
 
-def records(data: bytes) -> Iterator[Any]:
+def records(data: bytes) -> Iterator[Raw]:
     """Returns the raw records in `data`."""
-    return map(Record._make, RECORD.iter_unpack(data))
+    return RECORD.iter_unpack(data)
+
+
+def take_apart(shape: bytes) -> tuple[bytes, int, int, bytes]:
+    """Returns the actor's and the stack's number of a shape, between what comes before and after them."""
+    return _PARTS.unpack(shape)
+
+
+def has_ended(shape: bytes) -> bool:
+    """Whether the call came back: exit and a successful exec do not."""
+    return bool(shape[_STATE] != BEGUN)
 
 
 class Decoder:
@@ -177,13 +192,14 @@ class Decoder:
         lineage, pid, tid, thread, label, comm = os.fsdecode(self._block.text(number)).split("\t", 5)
         return Actor(lineage, int(pid), int(tid), thread, label, comm)
 
-    def event(self, raw: Any) -> Event:
+    def event(self, raw: Raw) -> Event:
         """Returns one record with everything that it refers to."""
+        sequence, time_ns, duration_ns, result, size, offset, nth, shape = raw
+        path, path2, actor, stack, flags, extra, fd, op, rule, effect, _, state, *_ = _SHAPE.unpack(shape)
         return Event(
-            raw.sequence - 1, raw.time_ns, raw.duration_ns, raw.op, self.path(raw.path), self.path(raw.path2),
-            raw.fd if raw.fd >= 0 else None, raw.size, raw.offset, raw.flags, raw.extra, raw.result, raw.state != BEGUN,
-            self.actor(raw.actor), raw.rule - 1 if raw.rule else None, _EFFECTS.get(raw.effect) if raw.rule else None,
-            raw.nth, self.frames(raw.stack),
+            sequence - 1, time_ns, duration_ns, op, self.path(path), self.path(path2), fd if fd >= 0 else None, size, offset,
+            flags, extra, result, state != BEGUN, self.actor(actor), rule - 1 if rule else None,
+            _EFFECTS.get(effect) if rule else None, nth, self.frames(stack),
         )  # fmt: skip
 
 
@@ -215,26 +231,38 @@ class Joiner:
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._begun: dict[int, Any] = {}
+        self._threads: dict[bytes, int] = {}
+        self._begun: dict[int, Raw] = {}
 
-    def _thread(self, raw: Any) -> int:
-        return self._decoder.actor(raw.actor).tid
+    def _thread(self, shape: bytes) -> int:
+        actor = shape[_ACTOR:_STACK]
+        found = self._threads.get(actor)
+        if found is None:
+            found = self._threads[actor] = self._decoder.actor(take_apart(shape)[1]).tid
+        return found
 
-    def joined(self, raws: Iterable[Any]) -> Iterator[Any]:
+    def joined(self, raws: Iterable[Raw]) -> Iterator[Raw]:
         """Yields whole records; an exec waits for the next record of its thread, in whichever image."""
+        waiting = self._begun
         for raw in raws:
-            begun = self._begun.pop(self._thread(raw), None) if self._begun else None
-            if begun is not None and raw.state == CAME_BACK:
-                yield begun._replace(result=raw.result, state=lib.FL_CALL_DONE)
-                continue
-            if begun is not None:
-                yield begun
-            if raw.state == BEGUN:
-                self._begun[self._thread(raw)] = raw
-            elif raw.state != CAME_BACK:
-                yield raw
+            shape = raw[-1]
+            state = shape[_STATE]
+            if state or waiting:
+                begun = waiting.pop(self._thread(shape), None) if waiting else None
+                if begun is not None and state == CAME_BACK:
+                    came_back = begun[-1][:_STATE] + _DONE + begun[-1][_STATE + 1 :]
+                    yield (*begun[:3], raw[3], *begun[4:-1], came_back)
+                    continue
+                if begun is not None:
+                    yield begun
+                if state == BEGUN:
+                    waiting[self._thread(shape)] = raw
+                    continue
+                if state == CAME_BACK:
+                    continue
+            yield raw
 
-    def rest(self) -> list[Any]:
+    def rest(self) -> list[Raw]:
         """What never came back."""
         left = list(self._begun.values())
         self._begun.clear()

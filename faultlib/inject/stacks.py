@@ -38,15 +38,17 @@ def parse(text: bytes) -> tuple[Frame, ...]:
     if text.startswith(_NATIVE):
         file, offset = text.removeprefix(_NATIVE).rsplit(b"\t", 1)
         return (Frame(os.fsdecode(file), 0, symbols.name(os.fsdecode(file), int(offset, 16))),)
-    found = []
-    for line in text.decode("utf-8", "replace").splitlines():
-        match = _LINE.fullmatch(line)
-        if match:
-            number = match["line"]
-            found.append(
-                Frame(_unescape(match["file"] or "???"), int(number) if number.isdigit() else 0, _unescape(match["function"]))
-            )
-    return tuple(found)
+    return tuple(frame for frame in map(_frame, text.decode("utf-8", "replace").splitlines()) if frame)
+
+
+@lru_cache(maxsize=8192)
+def _frame(line: str) -> Frame | None:
+    """Most stacks have most of their lines in common."""
+    match = _LINE.fullmatch(line)
+    if not match:
+        return None
+    number = match["line"]
+    return Frame(_unescape(match["file"] or "???"), int(number) if number.isdigit() else 0, _unescape(match["function"]))
 
 
 def _unescape(text: str) -> str:

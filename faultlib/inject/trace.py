@@ -6,14 +6,13 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 from faultlib._core import ffi, lib
 from faultlib.inject import background
-from faultlib.inject.events import RECORD, Decoder, Joiner, records
+from faultlib.inject.events import RECORD, Decoder, Joiner, Raw, records
 from faultlib.inject.session import Session
 
-READ_RECORDS = 4096
+READ_RECORDS = 16384
 NAP_S = 0.02
 
 
@@ -49,7 +48,7 @@ class Journal:
         self._error = lib.fl_spill(self._ctl, ffi.addressof(self._ctl.journal), self._file.fileno(), self._stop)
         self._ended.set()
 
-    def batches(self) -> Iterator[list[Any]]:
+    def batches(self) -> Iterator[list[Raw]]:
         """Yields raw records in the order in which the calls ended, in batches as they come, an empty one when there are none.
 
         Ends when `finish` was called and all were read.
@@ -65,6 +64,12 @@ class Journal:
             yield list(self._joiner.joined(records(data[:whole])))
             if not whole:
                 self._ended.wait(NAP_S)
+
+    @property
+    def progress(self) -> float:
+        """How much of what was recorded has been read, from 0 to 1."""
+        recorded = os.fstat(self._file.fileno()).st_size
+        return self._at / recorded if recorded else 1.0
 
     def finish(self) -> None:
         """The targets have ended: takes what is left in the ring and stops."""

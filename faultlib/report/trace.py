@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -19,9 +21,12 @@ from faultlib.inject.ops import Operation
 from faultlib.inject.session import Session
 from faultlib.inject.trace import Journal
 from faultlib.report import trace_count
-from faultlib.report.streams import mute
+from faultlib.report.streams import mute, say
 from faultlib.report.trace_json import JsonTrace
 from faultlib.report.trace_text import TextTrace
+
+PATIENCE_S, PROGRESS_S = 2.0, 0.2
+LOW_PRIORITY = 10
 
 
 class Choice(Frozen):
@@ -47,14 +52,9 @@ class Choice(Frozen):
         members = tuple(op for op in ops.ALL_OPERATIONS if op in chosen and op not in unwanted)
         return cls(members, tuple(globs[False]), tuple(globs[True]))
 
-    @property
-    def is_by_path(self) -> bool:
-        """Whether the path of a call has to be looked at."""
-        return bool(self.globs or self.never)
-
     def fits(self, event: Event) -> bool:
         """Whether the trace shows this call; one without a path only if no path is asked for."""
-        if not self.is_by_path:
+        if not (self.globs or self.never):
             return True
         names = [os.fsencode(path) for path in (event.path, event.path2) if path]
         wanted = not self.globs or any(lib.fl_glob(pattern, name) for pattern in self.globs for name in names)
@@ -69,7 +69,7 @@ def _operations(name: str) -> tuple[Operation, ...]:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(output: str | None) -> Iterator[IO[str]]:
     """Opens where the trace goes: stderr, stdout for `-`, or a file. Raises UsageError if it cannot be written."""
     if output is None or output == "-":
@@ -91,53 +91,78 @@ class Summary(Frozen):
 
 
 class Writer:
-    """Writes a journal out in a thread of its own, until it has ended: each call, or their `summary`."""
+    """Writes a journal out until it has ended: each call, or their `summary`.
+
+    While the targets run a thread does so that leaves them the processor where there is only one; `finish` does the rest.
+    """
 
     def __init__(
         self, session: Session, journal: Journal, choice: Choice, stream: IO[str], *, summary: Summary | None, form: str
     ) -> None:
         self._journal = journal
-        self._choice = choice
         self._stream = stream
         self._form = form
-        rules = {row.slot: str(row.rule.text) for row in session.report()}
-        trace = JsonTrace if form == "jsonl" else TextTrace
-        self._trace = trace(stream, lambda slot: rules.get(slot, f"rule {slot}"))
         self._summary = summary
-        self._counting = trace_count.Counting(journal.decoder) if summary else None
+        self._counting = trace_count.Counting(journal.decoder, choice.fits) if summary else None
+        self._trace = self._counting or self._lines(session, choice)
         self._failure: OSError | None = None
+        self._steps = self._write()
+        self._handed_over = False
         self._thread = background.start(self._follow, "faultlib-trace")
 
-    def _follow(self) -> None:
+    def _lines(self, session: Session, choice: Choice) -> JsonTrace | TextTrace:
+        rules = {row.slot: str(row.rule.text) for row in session.report()}
+        trace = JsonTrace if self._form == "jsonl" else TextTrace
+        return trace(self._stream, self._journal.decoder, lambda slot: rules.get(slot, f"rule {slot}"), choice.fits)
+
+    def _write(self) -> Iterator[None]:
+        """Writes a batch at each step."""
         try:
             for batch in self._journal.batches():
-                if self._counting:
-                    self._counting.add(batch if not self._choice.is_by_path else filter(self._fits, batch))
-                elif batch:
-                    self._trace.write(filter(self._choice.fits, map(self._journal.decoder.event, batch)))
+                if batch:
+                    self._trace.add(batch)
                 else:
                     self._stream.flush()
+                yield
         except OSError as error:
             self._failure = error
 
-    def _fits(self, record: object) -> bool:
-        return self._choice.fits(self._journal.decoder.event(record))
+    def _follow(self) -> None:
+        with contextlib.suppress(OSError):  # a sandbox forbids it: so be it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)  # of this thread alone
+        for _ in self._steps:
+            if self._handed_over:
+                return
+
+    def _hand_over(self) -> None:
+        self._journal.finish()
+        self._handed_over = True
+        self._thread.join()
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._journal.finish()
-        self._thread.join()
+        self._hand_over()
+
+    def _write_the_rest(self) -> None:
+        """A person who sees nothing of it for long is told how far it has come."""
+        shown, due = False, time.monotonic() + PATIENCE_S
+        for _ in self._steps:
+            if time.monotonic() >= due and sys.stderr.isatty() and not self._stream.isatty():
+                shown, due = True, time.monotonic() + PROGRESS_S
+                say(f"\rfaultlib: writing the trace: {self._journal.progress:.0%} ", sys.stderr)
+        if shown:
+            say("\r\x1b[K", sys.stderr)
 
     def finish(self) -> OSError | None:
-        """The targets have ended: waits until everything is written.
+        """The targets have ended: writes what is left.
 
-        Returns why the output could not be; that nobody reads a pipe is no failure.
+        Returns why the output could not be written; that nobody reads a pipe is no failure.
         """
-        self._journal.finish()
-        self._thread.join()
+        self._hand_over()
         try:
+            self._write_the_rest()
             if self._counting and self._summary and not self._failure:
                 render = trace_count.render_jsonl if self._form == "jsonl" else trace_count.render
                 render(self._counting.rows(self._summary.by), self._stream, self._summary.top)

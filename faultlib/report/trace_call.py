@@ -9,6 +9,7 @@ from functools import lru_cache
 from faultlib.inject import flags as flag_tables
 from faultlib.inject.events import Event
 from faultlib.inject.ops import ALL_OPERATIONS, Operation
+from faultlib.report.trace_slots import ADDRESS, OFFSET, RESULT, SIZE
 
 _CLOCKS = ("REALTIME", "MONOTONIC", "PROCESS_CPUTIME_ID", "THREAD_CPUTIME_ID", "MONOTONIC_RAW", "REALTIME_COARSE",
            "MONOTONIC_COARSE", "BOOTTIME", "REALTIME_ALARM", "BOOTTIME_ALARM", "SGI_CYCLE", "TAI")  # fmt: skip
@@ -69,6 +70,12 @@ TARGET_FIRST = ("sendfile", "ficlone")
 """Copies whose target is their first argument."""
 _NS = {"nanosleep": 1, "clock_nanosleep": 1, "usleep": 1_000, "sleep": 1_000_000_000}
 _TIMER_ABSTIME = 1
+LEAST_ERROR = -4095
+
+
+def tells_a_time(event: Event) -> bool:
+    """Whether the offset is one of the words: it is a time to be shown in its own way."""
+    return _NS.get(event.operation) == 1
 
 
 def asked_ns(event: Event) -> int | None:
@@ -106,31 +113,31 @@ def _subject(operation: Operation, event: Event) -> list[str]:
 
 
 def arguments(event: Event) -> list[str]:
-    """Returns the arguments that are worth knowing, decoded."""
+    """Returns the arguments that are worth knowing, decoded; SIZE and OFFSET stand for those numbers."""
     operation = ALL_OPERATIONS[event.op]
     found = _subject(operation, event)
     if operation.name in EXTRA:
         found.append(EXTRA[operation.name](event))
-    if _NS.get(operation.name) == 1:
+    if tells_a_time(event):
         found += _time(event)
     if operation.name == "lseek":
-        found.append(str(event.offset))
+        found.append(OFFSET)
     if operation.has_flags:
         found.append(_flags(event))
     if operation.name in ("open", "openat") and event.flags & _CREATES:
         found.append(_octal(event))
     if operation.has_size:
-        found.append(str(event.size))
+        found.append(SIZE)
     if operation.family == "lock":
         if operation.name != "flock":
-            found.append(f"start={event.offset}, length={event.size}")
+            found.append(f"start={OFFSET}, length={SIZE}")
     elif "offset" in operation.arguments and operation.name != "lseek" and event.fd is not None:
-        found.append(f"offset={event.offset}")
+        found.append(f"offset={OFFSET}")
     return found
 
 
 def result(event: Event) -> str:
-    """Returns the result: a number, an address, or the errno with its meaning."""
+    """Returns the result: a number, an address, or the errno with its meaning; RESULT or ADDRESS if it is positive."""
     kind = ALL_OPERATIONS[event.op].result
     if not event.ended:
         return "?"
@@ -138,15 +145,21 @@ def result(event: Event) -> str:
         return "NULL" if not event.result else "object"
     if event.result < 0 and -event.result in errno.errorcode:
         return f"-1 {errno.errorcode[-event.result]}"
+    if event.result > 0:
+        return ADDRESS if kind == "pointer" else RESULT
     return hex(event.result & (1 << 64) - 1) if kind == "pointer" else str(event.result)
 
 
 def is_error(op: int, value: int) -> bool:
     """Whether a result of this operation says that it failed."""
-    return ALL_OPERATIONS[op].result not in ("none", "object") and -4096 < value < 0
+    return can_fail(ALL_OPERATIONS[op]) and LEAST_ERROR <= value < 0
 
 
-def moved_bytes(op: int, value: int) -> int:
-    """How many bytes a call moved."""
-    operation = ALL_OPERATIONS[op]
-    return value if value > 0 and operation.family in ("read", "write") and operation.result == "count" else 0
+def can_fail(operation: Operation) -> bool:
+    """Whether small negative results are errors."""
+    return operation.result not in ("none", "object")
+
+
+def moves_bytes(operation: Operation) -> bool:
+    """Whether a positive result says how many bytes were moved."""
+    return operation.family in ("read", "write") and operation.result == "count"

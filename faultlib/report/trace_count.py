@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
-from faultlib._core import lib
 from faultlib.inject import stacks
-from faultlib.inject.events import Decoder
-from faultlib.inject.ops import ALL_OPERATIONS
+from faultlib.inject.events import Decoder, Event, Raw, take_apart
+from faultlib.inject.ops import ALL_OPERATIONS, Operation
 from faultlib.inject.visible import visible
 from faultlib.report import trace_call
 
@@ -34,6 +33,8 @@ class Sum:
         self.bytes += other.bytes
 
 
+_CALLS, _TIME_NS, _POSITIVE, _ERRORS = range(4)
+MOST_SHAPES = 1 << 16
 TOP_ROWS = 20
 """So many rows of the table are shown unless told otherwise."""
 ORDERS: dict[str, Callable[[Sum], int]] = {"time": lambda row: row.time_ns, "calls": lambda row: row.calls}
@@ -47,42 +48,80 @@ class Key(NamedTuple):
     where: str
 
 
+class _Call(NamedTuple):
+    """What a shape says, but for who and from where."""
+
+    operation: Operation
+    path: str
+    counts: bool
+    can_fail: bool
+    moves_bytes: bool
+    injected: bool
+
+
 class Counting:
-    """Adds calls up as they come, by what the records hold; names are only looked up for the result."""
+    """Adds calls up by their shapes as they come; what a shape says is only looked at for the result.
 
-    def __init__(self, decoder: Decoder) -> None:
+    `fits` says of a call whether it counts.
+    """
+
+    def __init__(self, decoder: Decoder, fits: Callable[[Event], bool]) -> None:
         self._decoder = decoder
-        self._sums: dict[tuple[int, int, int, int], Sum] = {}
+        self._fits = fits
+        self._shapes: dict[bytes, list[int]] = {}
+        self._calls: dict[tuple[bytes, bytes], _Call] = {}
+        self._where: dict[int, str] = {}
+        self._sums: dict[Key, Sum] = {}
 
-    def add(self, records: Iterable[Any]) -> None:
+    def add(self, raws: Iterable[Raw]) -> None:
         """Adds raw records."""
-        sums = self._sums
-        for raw in records:
-            key = (raw.op, raw.path, raw.path2, raw.stack)
-            found = sums.get(key)
+        shapes = self._shapes
+        for _, _, duration_ns, result, _, _, _, shape in raws:
+            found = shapes.get(shape)
             if found is None:
-                found = sums[key] = Sum()
-            found.calls += 1
-            found.time_ns += raw.duration_ns
-            if raw.result < 0 and raw.state != lib.FL_CALL_BEGUN and trace_call.is_error(raw.op, raw.result):
-                found.errors += 1
-            elif raw.result > 0:
-                found.bytes += trace_call.moved_bytes(raw.op, raw.result)
-            if raw.rule:
-                found.injected += 1
+                found = shapes[shape] = [0, 0, 0, 0]
+            found[_CALLS] += 1
+            found[_TIME_NS] += duration_ns
+            if result > 0:
+                found[_POSITIVE] += result
+            elif trace_call.LEAST_ERROR <= result < 0:
+                found[_ERRORS] += 1
+        if len(shapes) > MOST_SHAPES:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Makes sums by name of those by shape."""
+        for shape, (calls, time_ns, positive, errors) in self._shapes.items():
+            names, _, stack, rest = take_apart(shape)
+            call = self._calls.get((names, rest)) or self._look_at(names, rest, shape)
+            if not call.counts:
+                continue
+            where = self._where.get(stack)
+            if where is None:
+                frame = stacks.own_frame(self._decoder.frames(stack))
+                where = self._where[stack] = stacks.short(frame) if frame else ""
+            found = self._sums.setdefault(Key(call.operation.name, call.path, where), Sum())
+            found.calls += calls
+            found.time_ns += time_ns
+            found.errors += errors * call.can_fail
+            found.bytes += positive * call.moves_bytes
+            found.injected += calls * call.injected
+        self._shapes.clear()
+
+    def _look_at(self, names: bytes, rest: bytes, shape: bytes) -> _Call:
+        event = self._decoder.event((1, 0, 0, 0, 0, 0, 0, shape))
+        operation = ALL_OPERATIONS[event.op]
+        call = self._calls[names, rest] = _Call(
+            operation, event.route, self._fits(event), event.ended and trace_call.can_fail(operation),
+            trace_call.moves_bytes(operation), event.rule is not None,
+        )  # fmt: skip
+        return call
 
     def rows(self, by: str = "time") -> list[tuple[Key, Sum]]:
         """The sums, those with the most time first, or with the most calls (ORDERS)."""
-        merged: dict[Key, Sum] = {}
-        for (op, path, path2, stack), found in self._sums.items():
-            frame = stacks.own_frame(self._decoder.frames(stack))
-            names = [name for name in (self._decoder.path(path), self._decoder.path(path2)) if name]
-            if "source" in ALL_OPERATIONS[op].arguments:
-                names.reverse()
-            key = Key(ALL_OPERATIONS[op].name, " -> ".join(names), stacks.short(frame) if frame else "")
-            merged.setdefault(key, Sum()).add(found)
+        self._fold()
         weight = ORDERS[by]
-        return sorted(merged.items(), key=lambda row: (-weight(row[1]), row[0]))
+        return sorted(self._sums.items(), key=lambda row: (-weight(row[1]), row[0]))
 
 
 def _line(row: Sum, title: str) -> str:

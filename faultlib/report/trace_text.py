@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import IO
 
 from faultlib.inject import stacks
-from faultlib.inject.events import Event
+from faultlib.inject.events import Actor, Decoder, Event, Raw
+from faultlib.inject.stacks import Frame
 from faultlib.inject.visible import visible
 from faultlib.report import trace_call
+from faultlib.report.trace_shapes import Fits, Shapes
+from faultlib.report.trace_slots import DURATION, SECONDS, slotted
 
 
 class TextTrace:
@@ -20,22 +23,28 @@ class TextTrace:
     duration in seconds, `(INJECTED: rule)` for a call that a rule acted on, and the source line.
     """
 
-    def __init__(self, stream: IO[str], rule_text: Callable[[int], str]) -> None:
+    def __init__(self, stream: IO[str], decoder: Decoder, rule_text: Callable[[int], str], fits: Fits) -> None:
         self._stream = stream
         self._rule_text = rule_text
+        self._shapes = Shapes(decoder, self, fits)
 
-    def write(self, events: Iterable[Event]) -> None:
+    def add(self, raws: Iterable[Raw]) -> None:
         """Writes these calls."""
-        self._stream.write("".join(self._line(event) for event in events))
+        self._stream.write(self._shapes.lines(raws))
 
-    def _line(self, event: Event) -> str:
-        actor = event.actor
-        who = f"{actor.lineage} {actor.comm}[{actor.pid}]" + ("" if actor.thread == "1" else f"/{actor.thread}")
+    def who(self, actor: Actor, ended: bool) -> str:
+        """The time, and the process."""
+        thread = "" if actor.thread == "1" else f"/{actor.thread}"
+        return slotted(f"{SECONDS} {actor.lineage} {actor.comm}[{actor.pid}]{thread} ", visible)
+
+    def call(self, event: Event) -> str:
+        """The call and its result."""
         call = f"{event.operation}({', '.join(trace_call.arguments(event))}) = {trace_call.result(event)}"
-        duration = f" <{event.duration_ns / 1e9:.6f}>" if event.ended else ""
-        injected = "" if event.rule is None else f" (INJECTED: {self._rule_text(event.rule)})"
-        where = f" {stacks.short(event.where)}" if event.where else ""
-        return visible(f"{event.time_ns / 1e9:.6f} {who} {call}{duration}{injected}{where}") + "\n"
+        duration = f" <{DURATION}>" if event.ended else ""
+        injected = "" if event.rule is None else f" (INJECTED: {visible(self._rule_text(event.rule))})"
+        return slotted(f"{call}{duration}{injected}", visible)
 
-    def finish(self) -> None:
-        """Nothing is left to write."""
+    def where(self, frames: tuple[Frame, ...]) -> str:
+        """The program's own line."""
+        frame = stacks.own_frame(frames)
+        return slotted(f" {visible(stacks.short(frame))}") if frame else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -362,3 +364,41 @@ def test_what_calls_were_asked_is_told(faultlib: Run, calls: Any, tmp_path: Path
 def test_a_copy_is_summed_up_from_source_to_target(faultlib: Run, tmp_path: Path) -> None:
     done = faultlib("trace", "-c", "--op", "sendfile", "--", sys.executable, "-c", ARGUMENTS)
     assert f"{tmp_path}/source -> {tmp_path}/target" in done.stderr
+
+
+def test_a_call_may_take_longer_than_32_bits_of_nanoseconds(calls: Any, tmp_path: Path) -> None:
+    found = calls("--op", "write", "-e", "write:delay=4400ms:path=out", "--", "bash", "-c", "echo a > out")
+    (write,) = [call for call in found if call["path"] == str(tmp_path / "out")]
+    assert write["duration_ns"] >= 4_400_000_000
+
+
+PATIENCELESS = """
+import sys
+from faultlib.report import trace
+trace.PATIENCE_S = trace.PROGRESS_S = 0
+from faultlib.__main__ import main
+sys.argv = ["faultlib", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("output", ["file", "-"])
+def test_a_terminal_shows_how_far_the_writing_has_come(tmp_path: Path, output: str) -> None:
+    """Unless the trace itself goes there."""
+    ours, theirs = pty.openpty()
+    command = ["trace", "-o", output, "--", "dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=20000", "status=none"]
+    child = subprocess.Popen([sys.executable, "-c", PATIENCELESS, *command], cwd=tmp_path, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # a terminal ends with an error
+        while data := terminal.read(65536):
+            said += data
+    assert child.wait(60) == 0
+    shown = re.findall(rb"faultlib: writing the trace: \d+% ", said)
+    if output == "file":
+        assert shown
+        assert said.endswith(b"\r\x1b[K")
+        assert (tmp_path / "file").read_text().count("write(1</dev/null>") == 20000
+    else:
+        assert not shown
+        assert said.count(b"write(1</dev/null>") == 20000
