@@ -176,14 +176,10 @@ class Clocks:
         procs = self._block.area("struct fl_proc", "procs_off")
         clocks = self._block.area("struct fl_clock", "clocks_off")
         found: dict[int, int] = {}
-        if not self._block.ctl.attached:
-            return found
-        from pathlib import Path
-
-        for slot in range(lib.FL_MAX_PROCS):
-            if procs[slot].state in (lib.FL_PROC_LIVE, lib.FL_PROC_EXEC_PENDING) and Path(f"/proc/{procs[slot].pid}").exists():
-                clock = clocks[procs[slot].clock]
-                found[slot] = int(clock.copy[clock.index & 1].clocks)
+        for process in self._block.processes() if self._block.ctl.attached else ():
+            if process.alive:
+                clock = clocks[procs[process.slot].clock]
+                found[process.slot] = int(clock.copy[clock.index & 1].clocks)
         return found
 
     def _read(self, rules: Mapping[int, Rule]) -> list[ClockRule]:
