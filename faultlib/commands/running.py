@@ -7,7 +7,7 @@ import sys
 
 from faultlib.commands import launch, options
 from faultlib.commands.options import FLAG, REPORT, TEXT, Option
-from faultlib.errors import SessionGone, UsageError
+from faultlib.errors import FaultlibError, SessionGone, UsageError
 from faultlib.inject import folder, target
 from faultlib.inject.frozen import Frozen
 from faultlib.report import summary
@@ -57,6 +57,8 @@ def run(
             report = summary.collect(share.source, cmd, status, share.launch)
         except SessionGone as error:
             say(f"faultlib: {error}: what its rules did is not known\n", sys.stderr)
+        except OSError as error:
+            raise FaultlibError(f"no report: {error.strerror}; the command's exit status was {status}") from error
     if report is not None:
         if not quiet:
             summary.render(report, sys.stderr)

@@ -31,8 +31,8 @@ def runs(pid: int, since_ns: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return _is_hidden(pid)
+    except OSError:  # gone, hidden (hidepid=), or no descriptor to be had
+        return _exists(pid)
     state, threads, began_ns = fields[0], int(fields[17]), int(fields[19]) * TICK_NS
     if state in (b"Z", b"X") and threads <= 1:  # with more, it is the first thread alone that has ended
         return False
@@ -50,8 +50,8 @@ def one_is_coming(processes: Sequence[ProcessView]) -> bool:
     return any(process.children and f"{process.lineage}.{process.children}" not in known for process in processes)
 
 
-def _is_hidden(pid: int) -> bool:
-    """/proc may show a user its own processes only (hidepid=)."""
+def _exists(pid: int) -> bool:
+    """What can be said without /proc: a zombie exists."""
     try:
         os.kill(pid, 0)
     except PermissionError:
