@@ -74,6 +74,9 @@ def _run(given: dict[str, Any]) -> None:
     except (KeyboardInterrupt, EOFError):
         print("\nAborted!", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        _let_go()
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ FORWARDED = {
 WATCHED = {*FORWARDED, signal.SIGCHLD}
 MOMENTS, MOMENT_S = 4, 0.1
 """How many times to look again for a process that may be coming, and how often in all."""
+SPARE_DESCRIPTORS = 4
 JOB_CONTROL = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -57,6 +58,7 @@ def run(command: Sequence[str], env: Mapping[str, str], image: target.Image, rem
     Returns its exit status as above.
     """
     preload = image.preload(env["LD_PRELOAD"])
+    _make_sure_of_descriptors()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, it would take the status with it
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
@@ -68,6 +70,17 @@ def run(command: Sequence[str], env: Mapping[str, str], image: target.Image, rem
         while signal.sigtimedwait(FORWARDED, 0):  # too late for the target, and nothing to end us by
             continue
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _make_sure_of_descriptors() -> None:
+    """Raises OSError now if there are too few for the report: when the command has run it is too late."""
+    found: list[int] = []
+    try:
+        while len(found) < SPARE_DESCRIPTORS:
+            found.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    finally:
+        for descriptor in found:
+            os.close(descriptor)
 
 
 def _spawn(command: Sequence[str], env: Mapping[str, str], mask: Iterable[int]) -> int:

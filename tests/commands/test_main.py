@@ -10,7 +10,7 @@ from faultlib import __main__, errors
 from faultlib.commands import quick, running
 from tests.conftest import Run
 
-QUICK, BY_CLICK = ["run", "--", "true"], ["run", "--label=", "--", "true"]
+QUICK, BY_CLICK = ["run", "--", "true"], ["run", "--label=w1", "--", "true"]
 
 
 @pytest.mark.parametrize(
