@@ -85,10 +85,18 @@ def collect(session: Source, command: Sequence[str], status: int, launch: int | 
     rows = tuple(
         Row(row.rule.text, row.count.matched, row.count.fired, _first(row), row.slot, row.below) for row in snapshot.rules
     )
+    events = tuple(session.events())
+    found = remarks(snapshot, [row.rule for row in rows if not row.fired], launch)
     return RunReport(
-        tuple(command), status, snapshot.seed, rows, tuple(session.events()), snapshot.attached,
-        tuple(remarks(snapshot, [row.rule for row in rows if not row.fired], launch)),
+        tuple(command), status, snapshot.seed, rows, events, snapshot.attached, (*_not_listed(rows, events), *found),
     )  # fmt: skip
+
+
+def _not_listed(rows: Sequence[Row], events: Sequence[Event]) -> list[str]:
+    """Faults come faster than they are read, or nobody read them before the end."""
+    fired = sum(row.fired for row in rows)
+    missing = fired - len(events)
+    return [f"{missing} of {fired} faults are counted but not listed: the newest are kept"] if missing > 0 else []
 
 
 def _settled(session: Source, launch: int | None) -> Snapshot:

@@ -146,3 +146,14 @@ def test_a_script_is_started_by_the_name_that_was_given(faultlib: Run, tmp_path:
     script.write_text("#!/bin/sh\necho $0\n")
     script.chmod(0o755)
     assert faultlib("run", "--", "./show").stdout == "./show\n"
+
+
+def test_faults_that_are_not_listed_are_said(faultlib: Run, tmp_path: Path) -> None:
+    code = "import os\nfd = os.open('f', os.O_CREAT | os.O_WRONLY)\nfor i in range(6000):\n try: os.write(fd, b'x')\n except OSError: pass"
+    done = faultlib("run", "--json", "r.json", "-e", "write:error=EIO:path=*/f", "--", sys.executable, "-c", code)
+    report = json.loads((tmp_path / "r.json").read_text())
+    (rule,) = report["rules"]
+    missing = 6000 - len(report["events"])
+    assert rule["fired"] == 6000
+    assert missing > 0
+    assert f"{missing} of 6000 faults are counted but not listed" in done.stderr
