@@ -104,7 +104,7 @@ def _settled(session: Source, launch: int | None) -> Snapshot:
     snapshot = session.snapshot(launch)
     for _ in range(MOMENTS):
         left = liveness.running(snapshot.processes, launch)
-        if all(process.state == "live" for process in left) and (left or not liveness.one_is_coming(snapshot.processes)):
+        if all(process.state == "live" for process in left) and not liveness.one_is_coming(snapshot.processes):
             break
         time.sleep(MOMENT_S)
         snapshot = session.snapshot(launch)
