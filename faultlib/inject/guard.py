@@ -27,6 +27,7 @@ class Guard:
 
     def __init__(self, block: ControlBlock, folder: str) -> None:
         self._block = block
+        self._place = folder
         self._folder = ffi.new("char[]", os.fsencode(folder))
         self._owner = os.pidfd_open(os.getpid())
         self._goodbye, self._say_goodbye = os.pipe2(os.O_CLOEXEC)
@@ -68,6 +69,8 @@ class Guard:
             self._watcher.join(GOODBYE_S)
             if self._targets_left():
                 break
+        if not self._watcher.is_alive() and not self._targets_left():
+            folders.remove(self._place)  # in case that somebody killed the guard at this very moment
         ends = (self._owner, self._goodbye, self._say_goodbye, self._lifeline, self._block.ctl.lifeline, self._lending)
         for descriptor in ends:
             os.close(descriptor)

@@ -252,3 +252,13 @@ def test_a_stopped_target_shows_no_descriptor_of_ours_afterwards(tmp_path: Path)
         until(lambda: state(child.pid) == "T", "not stopped")
         os.kill(child.pid, signal.SIGCONT)
         assert child.communicate(timeout=30)[0] == "True\n"
+
+
+def test_a_guard_that_is_killed_while_it_is_dismissed_leaves_nothing() -> None:
+    session = api.Session()
+    guard = session._guard
+    guard._dismissed = True  # as if it were killed just behind this
+    os.kill(session.block.ctl.guard_pid, signal.SIGKILL)
+    guard._watcher.join()
+    session.close()
+    assert not session.folder.exists()
