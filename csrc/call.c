@@ -233,24 +233,41 @@ static inline uint64_t wanted(struct fl_frame *f, uint16_t *slots)
     }
 }
 
-/* Books a firing. Effects that do not come back call it themselves. */
+/* Books a firing, or says what became of one that is booked. Effects that do not come back call it themselves. */
 void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
-    fl_fired(choice->rule, &f->counters);
-    fl_record_firing(f, result, choice);
+    if (f->firing) {
+        fl_amend_firing(f, result);
+    } else {
+        fl_fired(choice->rule, &f->counters);
+        f->firing = fl_record_firing(f, result, choice);
+    }
     f->injected = FL_BOOKED;
+}
+
+/* Before something that may not come back: whoever watches should see it, and whoever is killed in it was hit. */
+void fl_book_begun(struct fl_frame *f, const struct fl_choice *choice)
+{
+    uint8_t state = f->state;
+    f->state = FL_CALL_BEGUN;
+    fl_book(f, 0, choice);
+    f->state = state;
+    f->injected = FL_INJECTED;
 }
 
 void fl_book_disk(struct fl_frame *f, long result, const struct fl_choice *disk)
 {
     struct fl_counters counters = f->counters;
+    uint64_t firing = f->firing;
     int injected = f->injected, error = errno;
+    f->firing = 0;
     find_counters(f);
     f->counters.process = counter_page(f->proc, disk->rule->id);
     fl_book(f, result, disk);
     f->disk = *disk;
     f->full = 1;
     f->injected = injected;
+    f->firing = firing;
     f->counters = counters;
     errno = error;
 }
@@ -273,16 +290,16 @@ static long act(struct fl_frame *f, const struct fl_choice *choice)
         return fl_invoke(f);
     }
     int before = errno, interrupted = 0;
-    if (rule->delay_ns && rule->effect != FL_EFFECT_DELAY)
-        interrupted = fl_wait(f, choice, fl_delay_ns(choice));
     f->injected = FL_INJECTED;
-    if (f->info->family == FL_FAM_EXIT && (rule->effect == FL_EFFECT_DELAY || rule->effect == FL_EFFECT_SIGNAL))
-        fl_book(f, 0, choice); /* which then do not come back */
+    if (rule->delay_ns && rule->effect != FL_EFFECT_DELAY) {
+        fl_book_begun(f, choice);
+        interrupted = fl_wait(f, choice, fl_delay_ns(choice));
+    }
     long result = interrupted ? fl_fail(f, interrupted) : fl_effects[rule->effect](f, choice);
     int error = errno;
     if (f->injected == FL_INJECTED)
         fl_book(f, result, choice);
-    else if (!f->injected)
+    else if (!f->injected && !f->firing)
         fl_not_fired(choice);
     errno = result == -1 || (!result && f->info->result == FL_RESULT_OBJECT) ? error : before;
     return result;
@@ -370,7 +387,7 @@ long fl_call(unsigned sym, unsigned op, long *a)
     f.fd = info->fd ? (int)a[info->fd - 1] : -1;
     f.kind = f.path = f.path2 = 0;
     f.injected = f.foreign = 0;
-    f.started = 0;
+    f.firing = f.started = 0;
     f.stack = f.stacked = f.state = f.full = 0;
     f.disk.rule = NULL;
     if (!fl_ctl->magic || fl_unlikely(fl_thread.dumping) || !(f.proc = fl_here(&f.foreign)))

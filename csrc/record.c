@@ -118,8 +118,8 @@ static uint32_t actor_of(const struct fl_frame *f)
     return fl_likely(fl_thread.actor && !f->foreign) ? fl_thread.actor : f->proc ? fl_actor(f->proc, f->foreign) : 0;
 }
 
-/* A firing, with the time at which it is booked. All that takes time is found out before the record is begun. */
-void fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice)
+/* A firing, with the time at which it is booked; returns 1 + its number. All that takes time is found out before the record is begun. */
+uint64_t fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     int64_t value = fl_outcome(f->info, result);
     struct names names = names_of(f, value);
@@ -132,6 +132,19 @@ void fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *c
     describe_rule(e, choice);
     fl_event_end(e, number);
     note_first(choice, number);
+    return number + 1;
+}
+
+/* The firing was written down before it was carried out: now its result is known. Unless the ring will soon have come around. */
+void fl_amend_firing(const struct fl_frame *f, long result)
+{
+    struct fl_ring *ring = &fl_ctl->firings;
+    struct fl_event *e = fl_event_at(ring, f->firing - 1);
+    if (__atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) - f->firing > ring->capacity / 2 ||
+        __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE) != f->firing)
+        return;
+    __atomic_store_n(&e->result, fl_outcome(f->info, result), __ATOMIC_RELAXED);
+    __atomic_store_n(&e->state, FL_CALL_DONE, __ATOMIC_RELEASE);
 }
 
 /* `result` is as libc gave it: -1 means errno. */

@@ -87,6 +87,7 @@ struct fl_frame {
     int foreign;                     /* a vfork child: per-process tables are its parent's */
     int injected;                    /* FL_LEFT_ALONE .. */
     struct fl_counters counters;
+    uint64_t firing;                 /* 1 + its number, once it is booked */
     uint64_t started;                /* in the unit of the journal */
     uint32_t stack;                  /* interned source lines, once `stacked` */
     uint8_t stacked;
@@ -140,7 +141,8 @@ uint64_t fl_names_mask(struct fl_frame *f, const struct fl_set *set, uint32_t ge
 void fl_cwd_changed(void);
 
 /* record.c, see also journal.h */
-void fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice);
+uint64_t fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice);
+void fl_amend_firing(const struct fl_frame *f, long result);
 int fl_journal_begin(struct fl_frame *f);
 void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *choice);
 void fl_journal_late(unsigned op, uint8_t state, long result);
@@ -167,6 +169,7 @@ uint32_t fl_native_stack(const long *arguments);
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);
 extern const fl_effect_fn fl_effects[FL_EFFECT_COUNT];
 void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice);
+void fl_book_begun(struct fl_frame *f, const struct fl_choice *choice);
 /* The same for a disk that said no, beside whatever else acts. */
 void fl_book_disk(struct fl_frame *f, long result, const struct fl_choice *disk);
 /* The call, while a space rule takes part in it. */

@@ -107,18 +107,19 @@ FL_EFFECT(delay)
     if (choice->rule->phase == FL_AFTER) {
         long result = fl_invoke(f);
         int error = errno;
+        fl_book(f, result, choice);
         fl_wait(f, choice, fl_delay_ns(choice));
         errno = error;
         return result;
     }
+    fl_book_begun(f, choice);
     int interrupted = fl_wait(f, choice, fl_delay_ns(choice));
     return interrupted ? fl_fail(f, interrupted) : fl_invoke(f);
 }
 
-/* Booked at once: whoever watches should see that somebody hangs. */
 FL_EFFECT(hang)
 {
-    fl_book(f, 0, choice);
+    fl_book_begun(f, choice);
     int interrupted = fl_wait(f, choice, ~0ull);
     return interrupted ? fl_fail(f, interrupted) : fl_invoke(f);
 }

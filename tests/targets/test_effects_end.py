@@ -159,3 +159,23 @@ def test_the_environment_of_the_tests_is_not_stopped() -> None:
     with api.Session(["write:stop:path=*/never"]) as session:
         assert session.run(["true"]).returncode == 0
     assert os.getpid() > 0 and subprocess.run(["true"]).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["TERM", "SEGV", "USR1"])
+def test_a_signal_that_kills_is_counted(name: str, under: Under) -> None:
+    done = under(f"write:signal=SIG{name}:path=f", "sh", "-c", "echo hi > f")
+    assert done.status == -getattr(signal, f"SIG{name}")
+    assert done.counts == [(1, 1)]
+
+
+@pytest.mark.parametrize("effect", ["delay=1h", "delay=1h:error=EIO", "delay_after=1h"])
+def test_whoever_is_killed_in_a_delay_was_hit(effect: str, under: Under) -> None:
+    done = under(f"write:{effect}:path=f", "sh", "-c", "(sleep 0.5; kill -KILL $$) & echo hi > f")
+    assert done.status == -signal.SIGKILL
+    assert done.counts == [(1, 1)]
+
+
+def test_the_result_of_a_late_call_is_in_its_event(tmp_path: Path) -> None:
+    with api.Session(["write:delay=10ms:error=EIO:path=*/f", "write:delay=10ms:path=*/g"]) as session:
+        session.run(["sh", "-c", "echo hi > f; echo hi > g"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        assert [(event.ended, event.outcome) for event in session.events()] == [(True, "EIO"), (True, "3")]
