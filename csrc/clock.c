@@ -106,6 +106,16 @@ static int64_t real_wait(const struct fl_clock_course *course, int64_t now, int6
     return most;
 }
 
+/* The rules behind a step, and behind those that went by since this process last looked: a freeze that is over has acted too. */
+static uint64_t rules_since(const struct fl_proc *proc, int which, const struct fl_clock_course *course, uint64_t step, uint64_t seen)
+{
+    const struct fl_self *self = &fl_self_page.self;
+    uint64_t before = self->proc == proc ? __atomic_load_n(&self->clock_seen[which], __ATOMIC_RELAXED) : 0, rules = course->step[step].rules;
+    for (uint64_t i = before >> 8 == seen >> 8 ? (before & 255) + 1 : 0; i < step; i++)
+        rules |= course->step[i].rules;
+    return rules;
+}
+
 /* What a look at one clock of the domain tells. */
 struct sight { int faked, even; int64_t value_ns, wait_ns; uint64_t seen, rules, rate; };
 
@@ -120,9 +130,10 @@ static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns,
         const struct fl_clock_course *course = &state->course[which];
         const struct fl_clock_step *step = step_at(course, real_ns);
         int64_t jump = __atomic_load_n(&clock->jump_ns[which], __ATOMIC_RELAXED) - state->jump_base_ns[which];
-        s = (struct sight){.faked = state->clocks >> which & 1, .even = course->count == 1 && step->rate == FL_RATE_ONE, .value_ns = on_step(step, real_ns) + jump, .rules = step->rules,
-                           .rate = step->rate,
-                           .seen = fl_clock_seen(index, domain, (uint64_t)(step - course->step))};
+        uint64_t place = (uint64_t)(step - course->step), seen = fl_clock_seen(index, domain, place);
+        s = (struct sight){.faked = state->clocks >> which & 1, .even = course->count == 1 && step->rate == FL_RATE_ONE,
+                           .value_ns = on_step(step, real_ns) + jump, .rate = step->rate, .seen = seen,
+                           .rules = rules_since(proc, which, course, place, seen)};
         if (most_ns && s.faked)
             s.wait_ns = real_wait(course, real_ns, at_ns == FL_NEVER ? at_ns : add(at_ns, -jump), most_ns);
         if (slots)

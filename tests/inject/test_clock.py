@@ -252,3 +252,13 @@ def test_it_is_said_when_begun_waits_are_out_of_reach() -> None:
 
 def test_an_offset_of_nothing_is_explained(faultlib: Run) -> None:
     assert "the clock MONOTONIC is right, and waits on it are ready for changes" in faultlib("explain", "clock:offset=0s:clock=monotonic").stdout
+
+
+@pytest.mark.parametrize("effect", ["freeze", "rate=10"])
+def test_a_rule_that_is_over_before_the_clock_is_read_has_fired(effect: str) -> None:
+    """It has made the clock what it is: the reading is its proof."""
+    code = "import time; time.time(); time.sleep(0.8); time.time()"
+    with Session([f"clock:{effect}:at=100ms:for=100ms"]) as session:
+        session.run([sys.executable, "-c", code])
+        (row,) = session.report()
+        assert row.count.fired == row.count.matched >= 1
