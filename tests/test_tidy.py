@@ -148,3 +148,13 @@ def test_no_trailing_blanks_and_no_tabs() -> None:
         if line != line.rstrip() or "\t" in line
     ]
     assert not found
+
+
+def test_in_the_text_of_a_script_the_interpreter_is_quoted() -> None:
+    """A checkout may lie below a directory with a space in its name."""
+    found = [
+        f"{place(file, number)}: {line.strip()}"
+        for file in PYTHON
+        for number, line in enumerate(file.read_text().splitlines(), 1) if re.search(r"\{sys\.executable\}(?!\\?['\"])", line)
+    ]  # fmt: skip
+    assert not found

@@ -41,6 +41,6 @@ def test_what_ends_a_run_ends_it_alike(error: BaseException, monkeypatch: pytest
 
 @pytest.mark.parametrize("arguments", [QUICK, BY_CLICK, ["run", "-e", "write:error=EIO", "--", "true"]])
 def test_without_a_standard_error_the_status_is_still_the_commands(faultlib: Run, arguments: list[str]) -> None:
-    shell = f"exec {sys.executable} -m faultlib \"$@\" 2>&-"
+    shell = f"exec '{sys.executable}' -m faultlib \"$@\" 2>&-"
     done = faultlib("run", "-q", "--", "sh", "-c", shell, "sh", *arguments)
     assert (done.returncode, done.stderr) == (0, "")

@@ -138,7 +138,7 @@ def test_signals_go_on_to_who_is_left(tmp_path: Path) -> None:
 
 def test_control_c_reaches_a_daemon_once(screen: Screen, tmp_path: Path) -> None:
     (tmp_path / "t.py").write_text(LISTENER)
-    screen.type(f"faultlib run --wait -q -- {sys.executable} -S t.py; echo status $?", "Enter")
+    screen.type(f"faultlib run --wait -q -- '{sys.executable}' -S t.py; echo status $?", "Enter")
     until((tmp_path / "up").exists, "it does not begin")
     time.sleep(0.3)
     screen.type("C-c")

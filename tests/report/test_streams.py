@@ -110,7 +110,7 @@ def test_a_working_directory_that_is_gone_after(tmp_path: Path) -> None:
     code = f"import os; os.rmdir('{tmp_path}/gone'); os.write(os.open('{tmp_path}/f', os.O_CREAT | os.O_WRONLY), b'x')"
     (tmp_path / "t.py").write_text(code)
     for verb, expected in (("run -v", "write #1"), ("trace", "t.py:1")):
-        done = shell(f"mkdir gone; cd gone; {FAULTLIB} {verb} -e write:error=EIO:path=*/f -- {sys.executable} ../t.py", tmp_path)
+        done = shell(f"mkdir gone; cd gone; {FAULTLIB} {verb} -e write:error=EIO:path=*/f -- '{sys.executable}' ../t.py", tmp_path)
         assert done.returncode == 1
         assert expected in done.stderr
         assert done.stderr.count("Traceback") == 1, "the program's own"

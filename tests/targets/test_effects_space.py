@@ -186,7 +186,7 @@ def test_a_disk_that_refused_is_marked_in_a_trace(faultlib: Run, tmp_path: Path)
 # Copies.
 
 
-@pytest.mark.parametrize("command", ["cp f g", "cp --reflink=never f g", "cat < f > g", "dd if=f of=g bs=1M status=none", f"{sys.executable} -c \"import shutil; shutil.copyfile('f', 'g')\""])
+@pytest.mark.parametrize("command", ["cp f g", "cp --reflink=never f g", "cat < f > g", "dd if=f of=g bs=1M status=none", f"'{sys.executable}' -c \"import shutil; shutil.copyfile('f', 'g')\""])
 def test_a_copy_that_just_fits_is_not_refused(command: str, under: Under, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * 50000)
     done = under("write:space=50000:path=g", "bash", "-c", command)
@@ -244,6 +244,6 @@ def test_truncating_through_a_link_gives_back(under: Under, tmp_path: Path) -> N
 def test_many_processes_fill_it_to_the_byte(under: Under, tmp_path: Path) -> None:
     """They race for the last bytes, and the sum is exact."""
     code = "import os, sys\nfd = os.open(sys.argv[1], 65 | os.O_APPEND)\nfor _ in range(300):\n try: os.write(fd, b'x' * 7)\n except OSError: pass"
-    script = f"mkdir disk; for i in 1 2 3 4 5 6; do {sys.executable} -c \"$0\" disk/$(($i % 3)) & done; wait"
+    script = f"mkdir disk; for i in 1 2 3 4 5 6; do '{sys.executable}' -c \"$0\" disk/$(($i % 3)) & done; wait"
     under("write:space=10000:path=disk/*", "bash", "-c", script, code)
     assert sum(p.stat().st_size for p in (tmp_path / "disk").iterdir()) == 10000
