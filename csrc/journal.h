@@ -76,23 +76,24 @@ static inline int64_t fl_outcome(const struct fl_op_info *info, long result)
     }
 }
 
-/* What the arguments say. What they point to is not looked at when the kernel could not either. */
-static inline void fl_describe(struct fl_event *e, unsigned op, const struct fl_op_info *info, const long *a)
+/* The size that the arguments say. What they point to is not looked at when the kernel could not either. */
+static inline uint64_t fl_described_size(const struct fl_op_info *info, const long *a, int64_t outcome)
 {
-    int extra = fl_extra_place(op);
-    e->size = info->size ? (uint64_t)a[info->size - 1] : 0;
-    e->offset = info->offset ? a[info->offset - 1] : 0;
-    e->flags = info->flags ? (uint32_t)a[info->flags - 1] : 0;
-    e->extra = extra ? (int32_t)a[extra - 1] : 0;
-    if (info->iov && e->result != -EFAULT)
-        e->size = fl_vector_size(info, a);
+    return info->iov && outcome != -EFAULT ? fl_vector_size(info, a) : info->size ? (uint64_t)a[info->size - 1] : 0;
 }
 
-/* Whether a call on this descriptor has only to be written down: it is known, and no rule is live for the operation. */
+static inline int32_t fl_described_extra(unsigned op, const long *a)
+{
+    int place = fl_extra_place(op);
+    return place ? (int32_t)a[place - 1] : 0;
+}
+
+/* While the journal is on: whether a call on this descriptor has only to be written down, for the descriptor is known, and no rule
+ * is live for the operation. */
 static inline __attribute__((always_inline)) int fl_only_recorded(unsigned op, int fd)
 {
     const struct fl_ctl *ctl = fl_ctl;
-    if (!fl_recording() || !(ctl->journal_ops[op >> 6] >> (op & 63) & 1) || (ctl->options & FL_OPT_STACKS))
+    if (!(ctl->journal_ops[op >> 6] >> (op & 63) & 1) || (ctl->options & FL_OPT_STACKS))
         return 0;
     uint32_t generation = __atomic_load_n(&ctl->generation, __ATOMIC_ACQUIRE);
     return (unsigned)fd < FL_MAX_FDS && __atomic_load_n(&fl_fds[fd].generation, __ATOMIC_ACQUIRE) == generation &&
@@ -107,20 +108,28 @@ static inline __attribute__((always_inline)) void fl_write_down(unsigned op, con
     uint64_t number, ended = fl_journal_time();
     int fd = (int)a[0];
     int64_t value = fl_outcome(info, result);
+    uint64_t size = fl_described_size(info, a, value);
+    uint32_t path = fl_fds[fd].path, actor = fl_thread.actor;
+    uint8_t kind = fl_fd_kinds[fd];
     struct fl_event *e = fl_event_begin(&fl_ctl->journal, &number);
-    e->time_ns = begun; /* member by member: to clear it first would cost more than all the rest */
+    e->time_ns = begun; /* in the order of the members, so that neighbours are stored together */
     e->duration_ns = ended - begun;
     e->result = value;
+    e->size = size;
+    e->offset = info->offset ? a[info->offset - 1] : 0;
     e->nth = 0;
-    e->path = fl_fds[fd].path;
-    e->path2 = e->stack = 0;
-    e->actor = fl_thread.actor;
+    e->path = path;
+    e->path2 = 0;
+    e->actor = actor;
+    e->stack = 0;
+    e->flags = info->flags ? (uint32_t)a[info->flags - 1] : 0;
+    e->extra = fl_described_extra(op, a);
     e->fd = fd;
     e->op = (uint16_t)op;
     e->rule = 0;
-    e->effect = e->state = 0;
-    e->kind = fl_fd_kinds[fd];
-    fl_describe(e, op, info, a);
+    e->effect = 0;
+    e->kind = kind;
+    e->state = e->reserved = 0;
     fl_event_end(e, number);
 }
 

@@ -109,7 +109,10 @@ static inline void fill(struct fl_event *e, const struct fl_frame *f, struct nam
     e->op = (uint16_t)f->op;
     e->kind = (uint8_t)f->kind;
     e->state = f->state;
-    fl_describe(e, f->op, f->info, f->a);
+    e->size = fl_described_size(f->info, f->a, e->result);
+    e->offset = f->info->offset ? f->a[f->info->offset - 1] : 0;
+    e->flags = f->info->flags ? (uint32_t)f->a[f->info->flags - 1] : 0;
+    e->extra = fl_described_extra(f->op, f->a);
     describe_further(e, f);
 }
 

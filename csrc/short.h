@@ -16,13 +16,11 @@ static inline __attribute__((always_inline)) int fl_count_one(uint64_t *word, ui
     return __atomic_compare_exchange_n(word, &from, from + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-/* The short way of a call on a descriptor. 1: no live rule wants it, as far as the descriptor's entry is up to date; or one,
+/* The short way of a call on a descriptor while the journal is off. 1: no live rule wants it, as far as the descriptor's entry is up to date; or one,
  * which has nothing to look at and does not act now, and has counted it. 0: fl_call has to see it, nothing was counted. */
 static inline __attribute__((always_inline)) int fl_short_way(unsigned op, int fd)
 {
     const struct fl_ctl *ctl = fl_ctl;
-    if (fl_unlikely((int64_t)__atomic_load_n(&ctl->gate, __ATOMIC_RELAXED) < 0))
-        return 0;
     uint32_t generation = __atomic_load_n(&ctl->generation, __ATOMIC_ACQUIRE);
     const struct fl_set *set = &ctl->set[generation & 1];
     uint64_t wanted = set->interest[op];
@@ -43,12 +41,10 @@ static inline __attribute__((always_inline)) int fl_short_way(unsigned op, int f
     return !fl_in_window(rule, n + 1) && fl_count_one(matched, n);
 }
 
-/* Every rule that wants this call wants another size. */
+/* While the journal is off: every rule that wants this call wants another size. */
 static inline __attribute__((always_inline)) int fl_other_size(unsigned op, int fd, uint64_t size)
 {
     const struct fl_ctl *ctl = fl_ctl;
-    if (fl_recording())
-        return 0;
     uint32_t generation = __atomic_load_n(&ctl->generation, __ATOMIC_ACQUIRE);
     const struct fl_set *set = &ctl->set[generation & 1];
     if ((unsigned)fd >= FL_MAX_FDS || fl_unlikely(fl_thread.spawning) ||
@@ -65,11 +61,11 @@ static inline __attribute__((always_inline)) int fl_other_size(unsigned op, int 
     return others && fl_still_current(generation);
 }
 
-/* The same for close, which no rule wants as such: its entry goes before the descriptor does. */
+/* The same for a close, which no rule wants as such: its entry goes before the descriptor does. */
 static inline int fl_short_close(int fd)
 {
     uint32_t generation;
-    if (fl_recording() || fl_current_set(&generation)->interest[FL_OP_CLOSE] || !fl_still_current(generation) || fl_thread.spawning)
+    if (fl_current_set(&generation)->interest[FL_OP_CLOSE] || !fl_still_current(generation) || fl_thread.spawning)
         return 0;
     if ((unsigned)fd < FL_MAX_FDS)
         __atomic_store_n(&fl_fds[fd].generation, 0, __ATOMIC_RELEASE);

@@ -85,7 +85,7 @@ FL_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
 {
     if (n > room)
         __chk_fail();
-    if (FL_IDLE(READ) || fl_short_way(FL_OP_READ, fd))
+    if (FL_IDLE(READ) || (!fl_recording() && fl_short_way(FL_OP_READ, fd)))
         return FL_REAL(read, ssize_t, int, void *, size_t)(fd, buf, n);
     return FL_CALL(read, READ, fd, (long)buf, (long)n);
 }
@@ -96,7 +96,7 @@ FL_EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
     {                                                                            \
         if (n > room)                                                            \
             __chk_fail();                                                        \
-        if (FL_IDLE(PREAD) || fl_short_way(FL_OP_PREAD, fd))                      \
+        if (FL_IDLE(PREAD) || (!fl_recording() && fl_short_way(FL_OP_PREAD, fd))) \
             return FL_REAL(pread64, ssize_t, int, void *, size_t, off_t)(fd, buf, n, at); \
         return FL_CALL(pread64, PREAD, fd, (long)buf, (long)n, at);              \
     }

@@ -21,18 +21,23 @@
     FL_EXPORT type symbol params;                                                                             \
     FL_ARMED type symbol##_seen params                                                                        \
     {                                                                                                         \
-        if (FL_OTHER_SIZE(OP, __VA_ARGS__))                                                                   \
+        if (!fl_recording() && FL_OTHER_SIZE(OP, __VA_ARGS__))                                                \
             return ((type(*) types)fl_real[FL_SYM_##symbol])values;                                           \
-        if (FL_ONLY_RECORDED(OP, a)) {                                                                        \
-            uint64_t begun = fl_journal_time();                                                               \
-            type result = ((type(*) types)fl_real[FL_SYM_##symbol])values;                                    \
-            fl_write_down(FL_OP_##OP, &fl_info_##OP, (const long[6]){__VA_ARGS__}, (long)result, begun);      \
-            return result;                                                                                    \
-        }                                                                                                     \
         return (type)FL_CALL(symbol, OP, __VA_ARGS__);                                                        \
+    }                                                                                                         \
+    FL_ARMED type symbol##_recorded params                                                                    \
+    {                                                                                                         \
+        if (!FL_ONLY_RECORDED(OP, a))                                                                         \
+            return symbol##_seen values;                                                                      \
+        uint64_t begun = fl_journal_time();                                                                   \
+        type result = ((type(*) types)fl_real[FL_SYM_##symbol])values;                                        \
+        fl_write_down(FL_OP_##OP, &fl_info_##OP, (const long[6]){__VA_ARGS__}, (long)result, begun);          \
+        return result;                                                                                        \
     }                                                                                                         \
     FL_ARMED type symbol##_armed params                                                                       \
     {                                                                                                         \
+        if (fl_recording())                                                                                   \
+            return symbol##_recorded values;                                                                  \
         return FL_SHORT_WAY(OP, a) ? ((type(*) types)fl_real[FL_SYM_##symbol])values : symbol##_seen values;  \
     }                                                                                                         \
     FL_EXPORT type symbol params                                                                              \

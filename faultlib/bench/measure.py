@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import statistics
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,8 +16,6 @@ from faultlib.inject.session import Session
 
 BATCH_NS = {"write": 1_000_000, "open": 2_000_000, "fsync": 1_000_000, "clock": 1_000_000, "fork": 1_000, "exec": 1_000}
 """How long one batch of an operation should take; a process is a batch of its own."""
-PROCESSES = ("fork", "exec", "start")
-"""What makes processes: its time is mostly the kernel's and the machine's, so the quick ones of many say more than the middle."""
 
 
 @dataclass(slots=True)
@@ -32,16 +29,12 @@ class Series:
 
     @property
     def ns(self) -> float:
-        """The median; of what makes processes the first decile."""
-        if self.operation in PROCESSES:
-            return sorted(self.samples)[len(self.samples) // 10]
-        return statistics.median(self.samples)
+        """The first decile: whatever else a machine does only adds, and where others use the same core it nearly doubles."""
+        return sorted(self.samples)[len(self.samples) // 10]
 
     def over(self, other: Series) -> float:
-        """What this one cost more than `other`: the median over the rounds, so that slow drift of the machine cancels out."""
-        if self.operation in PROCESSES:
-            return self.ns - other.ns
-        return statistics.median(a - b for a, b in zip(self.samples, other.samples, strict=True))
+        """What this one cost more than `other`."""
+        return self.ns - other.ns
 
 
 class Worker:

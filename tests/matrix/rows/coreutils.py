@@ -20,7 +20,8 @@ SED = row(
     rename=run("rename:error=EACCES:to=f", "sed -i s/one/1/ f", DENIED),
     unlink="sed renames its temporary file",
     mkdir="sed makes no directories",
-    stat=run("stat:error=EIO:path=f", "sed -i s/one/1/ f", "couldn't edit f: not a regular file"),
+    # sed does not look at the result of fstat: what stood in memory before decides whether it goes on.
+    stat=run("stat:error=EIO:path=f", "sed -i s/one/1/ f", "couldn't edit f: not a regular file|Input/output error"),
     readdir="sed lists no directories",
     truncate="sed -i writes a new file",
     lock="sed does not lock",
