@@ -21,13 +21,13 @@ SHIM = Path(faultlib.__file__).parent / "libfaultlib_preload.so"
 WRITE = {
     "idle": 8,
     "other": 8,
-    "miss": 55,
-    "count": 100,
-    "sixteen": 55,
-    "sixteen-sizes": 340,
-    "sixteen-counting": 1150,
-    "record": 150,
-    "record-times": 165,
+    "miss": 45,
+    "count": 92,
+    "sixteen": 45,
+    "sixteen-sizes": 325,
+    "sixteen-counting": 1120,
+    "record": 130,
+    "record-times": 142,
 }
 """Instructions that one write costs above a bare one, by the state of its session (faultlib.bench.subjects)."""
 

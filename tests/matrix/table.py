@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,6 +63,12 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def called(case: Fails) -> str:
+    """The command, where it is short enough to read; the others are in the tests."""
+    line = shlex.join(case.command)
+    return f" on `{line}`" if len(line) <= 60 and not set("`{\n") & set(line) else ""
+
+
 def details(program: Program) -> str:
     lines = [f"\n### {program.name}\n"]
     never: dict[str, list[str]] = {}
@@ -70,10 +77,10 @@ def details(program: Program) -> str:
         if not isinstance(cell, Fails):
             never.setdefault(cell.why, []).append(column)
         elif cell.ignored:
-            lines.append(f"- {column}: `{cell.rule}`: {cell.ignored}")
+            lines.append(f"- {column}: `{cell.rule}`{called(cell)}: {cell.ignored}")
         else:
             shown = f"says `{cell.reaction}`" if cell.reaction else "ends with an error status"
-            lines.append(f"- {column}: `{cell.rule}`: {shown}")
+            lines.append(f"- {column}: `{cell.rule}`{called(cell)}: {shown}")
     lines += [f"- no {', '.join(columns)}: {why}" for why, columns in never.items()]
     return "\n".join(lines) + "\n"
 
