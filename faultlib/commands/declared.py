@@ -37,9 +37,15 @@ class ReportFile(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
+class Number(click.IntRange):
+    """What is said of another value is that it is no number."""
+
+    name = "number"
+
+
 _TYPES: dict[str, Any] = {
     options.TEXT: str,
-    options.SEED: click.IntRange(0, (1 << 64) - 1),
+    options.SEED: Number(0, (1 << 64) - 1),
     options.FILE: click.Path(exists=True, dir_okay=False),
     options.REPORT: ReportFile(),
 }

@@ -50,7 +50,10 @@ def _words(command: Command, shell: bool) -> list[str]:
         if not shell:
             raise TypeError(f"a command is a list of words, as in ['true'], or text with shell=True; not {command!r}")
         command = [os.fsdecode(command)]
-    words = [os.fsdecode(word) for word in command]
+    try:
+        words = [os.fsdecode(word) for word in command]
+    except TypeError:
+        raise TypeError(f"a command is a list of words, as in ['true'], not {command!r}") from None
     if not words:
         raise UsageError("the command is empty: give a program and its arguments")
     return ["/bin/sh", "-c", *words] if shell else words
@@ -228,6 +231,9 @@ class Session:
 
         Returns their numbers. Raises UsageError, before anything changes, for one that is not live.
         """
+        for one in which:
+            if not isinstance(one, int | str):
+                raise TypeError(f"a rule is taken out by its number or its name, not by {one!r}")
         with self._in_use():
             live = self.block.live.rules
             named = {rule.name: slot for slot, rule in live.items() if rule.name}
@@ -254,6 +260,8 @@ class Session:
         """
         from faultlib.inject import rules
 
+        if not isinstance(verb, str):
+            raise TypeError(f"what a clock does is text, as in clock('offset', '+1h'), not {verb!r}")
         return self._warned(self.add_noted(rules.spell("clock", **{verb: value}, **keys)))[0]
 
     @staticmethod
@@ -264,6 +272,8 @@ class Session:
         """
         from faultlib.inject.client import attach
 
+        if not isinstance(which, str | int | None):
+            raise TypeError(f"a session is found by its name or by a pid, not by {which!r}")
         return attach(which)
 
     # targets

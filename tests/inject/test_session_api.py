@@ -41,6 +41,16 @@ def test_add_takes_rules_only() -> None:
         assert session.report() == []
 
 
+@pytest.mark.parametrize("what", [None, b"x", 1.5, [1]])
+def test_what_no_rule_or_clock_is_called(what: Any) -> None:
+    with api.Session(RULE) as session:
+        with pytest.raises(TypeError, match="a rule is taken out by its number or its name, not by"):
+            session.remove(0, what)
+        with pytest.raises(TypeError, match=r"what a clock does is text, as in clock\('offset', '\+1h'\), not"):
+            session.clock(what)
+        assert len(session.report()) == 1
+
+
 def test_a_rule_put_together_by_hand_is_checked() -> None:
     with api.Session() as session:
         with pytest.raises(api.RuleError, match="wriet is no operation"):
@@ -83,6 +93,9 @@ def test_commands(tmp_path: Path) -> None:
                 call([])
             with pytest.raises(api.CommandNotFound, match="'': the command was not found"):
                 call([""])
+            for what in (None, 5, [None], [["true"]]):
+                with pytest.raises(TypeError, match="a command is a list of words, as in"):
+                    call(what)  # type: ignore[arg-type]
             with pytest.raises(TypeError):
                 call([5])  # type: ignore[list-item]
         assert session.run(Path("/bin/true")).returncode == 0
@@ -156,6 +169,12 @@ def test_a_child_forked_while_a_thread_holds_the_session() -> None:
         assert in_a_child(session.close) == "None"
         done.set()
         thread.join()
+
+
+@pytest.mark.parametrize("what", [b"x", 1.5, [1]])
+def test_what_no_session_is_found_by(what: Any) -> None:
+    with pytest.raises(TypeError, match="a session is found by its name or by a pid, not by"):
+        api.Session.attach(what)
 
 
 def test_attached_sessions_too() -> None:
