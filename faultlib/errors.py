@@ -60,6 +60,14 @@ class CommandNotFound(FaultlibError):
 class LateChange(UserWarning):
     """A clock was faked while programs were running: waits that had begun by then do not notice."""
 
+    @classmethod
+    def warn(cls, notes: list[str]) -> None:
+        """Warns of each where the method that calls this was called."""
+        import warnings  # seldom needed, and no part of a start without need
+
+        for note in notes:
+            warnings.warn(note, cls, stacklevel=3)
+
 
 class RuleError(UsageError):
     """A rule that cannot be parsed, cannot happen, or can never match.

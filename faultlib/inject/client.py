@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,13 +127,8 @@ class Attached:
 
         Raises RuleError, before anything changes, if one of them cannot be. Warns as Session.add does.
         """
-        return self._warned(self.add_noted(*new))
-
-    @staticmethod
-    def _warned(added: tuple[list[int], list[str]]) -> list[int]:
-        numbers, notes = added
-        for note in notes:
-            warnings.warn(note, LateChange, stacklevel=3)
+        numbers, notes = self.add_noted(*new)
+        LateChange.warn(notes)
         return numbers
 
     def add_noted(self, *new: str | Rule) -> tuple[list[int], list[str]]:
@@ -152,7 +146,9 @@ class Attached:
 
     def clock(self, verb: str, value: rules.Value = True, **keys: rules.Value) -> int:
         """Changes a clock, as Session.clock does; returns the rule's number. Warns as Session.clock does."""
-        return self._warned(self.add_noted(rules.spell("clock", **{verb: value}, **keys)))[0]
+        (number,), notes = self.add_noted(rules.clock(verb, value, **keys))
+        LateChange.warn(notes)
+        return number
 
     def snapshot(self, launch: int | None = None) -> Snapshot:
         """Everything the session knows at this moment; with `launch`, `attached` is of that launched command."""

@@ -190,15 +190,18 @@ def spell(operations: str | Sequence[str], **keys: Value) -> str:
     Durations are text or timedelta, lists are comma lists, and the text of a glob needs no quoting; a Path is a glob as well.
     The text is not yet checked. Raises TypeError for values of other types.
     """
-    names = operations if isinstance(operations, str) else ",".join(map(_name, operations))
+    names = operations if isinstance(operations, str) else ",".join(_names(operations))
     given = {key.removesuffix("_"): value for key, value in keys.items() if value is not None and value is not False}
     return ":".join([names, *(spell_field(key, value) for key, value in given.items())])
 
 
-def _name(operation: object) -> str:
-    if not isinstance(operation, str):
-        raise TypeError(f"the name of an operation is text, not {operation!r}")
-    return operation
+def _names(operations: Sequence[object]) -> list[str]:
+    names = []
+    for name in operations if hasattr(operations, "__iter__") else [operations]:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of an operation is text, not {name!r}")
+        names.append(name)
+    return names
 
 
 def spell_field(key: str, value: Value) -> str:
@@ -277,6 +280,8 @@ def space(operations: str | Sequence[str], size: int | str, **keys: Value) -> Ru
     return build(operations, space=size, **keys)
 
 
-def clock(verb: str, value: str | int | float | timedelta | bool = True, **keys: Value) -> Rule:
+def clock(verb: str, value: Value = True, **keys: Value) -> Rule:
     """The clock is changed: `clock("offset", "+1h")`, `clock("freeze", at="5s", for_="2s")`."""
+    if not isinstance(verb, str):
+        raise TypeError(f"what a clock does is text, as in clock('offset', '+1h'), not {verb!r}")
     return build("clock", **{verb: value}, **keys)

@@ -190,15 +190,8 @@ class Session:
         them cannot be; FaultlibError if there is no room. Warns (LateChange) where a clock is faked from now on that was real for
         running programs: waits that they have begun keep real time.
         """
-        return self._warned(self.add_noted(*rules, cwd=cwd))
-
-    @staticmethod
-    def _warned(added: tuple[list[int], list[str]]) -> list[int]:
-        numbers, notes = added
-        for note in notes:
-            import warnings
-
-            warnings.warn(note, LateChange, stacklevel=3)
+        numbers, notes = self.add_noted(*rules, cwd=cwd)
+        LateChange.warn(notes)
         return numbers
 
     def add_noted(self, *rules: str | Rule, cwd: WorkingDirectory | None = None) -> tuple[list[int], list[str]]:
@@ -260,9 +253,9 @@ class Session:
         """
         from faultlib.inject import rules
 
-        if not isinstance(verb, str):
-            raise TypeError(f"what a clock does is text, as in clock('offset', '+1h'), not {verb!r}")
-        return self._warned(self.add_noted(rules.spell("clock", **{verb: value}, **keys)))[0]
+        (number,), notes = self.add_noted(rules.clock(verb, value, **keys))
+        LateChange.warn(notes)
+        return number
 
     @staticmethod
     def attach(which: str | int | None = None) -> Attached:

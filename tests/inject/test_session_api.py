@@ -48,6 +48,8 @@ def test_what_no_rule_or_clock_is_called(what: Any) -> None:
             session.remove(0, what)
         with pytest.raises(TypeError, match=r"what a clock does is text, as in clock\('offset', '\+1h'\), not"):
             session.clock(what)
+        with pytest.raises(TypeError, match="the name of an operation is text, not"):
+            rules.error(what, "EIO")
         assert len(session.report()) == 1
 
 

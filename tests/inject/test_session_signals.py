@@ -129,16 +129,21 @@ def test_control_c_reaches_the_target_once(screen: Screen, tmp_path: Path) -> No
     assert "SIGINT SIGINT" not in screen.text()
 
 
-def test_control_z_and_fg(screen: Screen) -> None:
-    screen.type("faultlib run -q -- sh -c 'echo begun; cat; echo over'", "Enter")
+def test_control_z_and_fg(screen: Screen, tmp_path: Path) -> None:
+    (tmp_path / "t.py").write_text(
+        "import signal, sys\n"
+        "signal.signal(signal.SIGCONT, lambda *_: print('again', flush=True))\n"
+        "print('begun', flush=True)\n"
+        "print('over', sys.stdin.read())\n"
+    )
+    screen.type(f"faultlib run -q -- '{sys.executable}' t.py", "Enter")
     screen.wait("begun\n")
     screen.type("C-z")
     screen.wait("Stopped")
     screen.type("fg", "Enter")
-    screen.type("hello", "Enter")
-    screen.wait("hello\nhello")
-    screen.type("C-d")
-    screen.wait("over")
+    screen.wait("again\n")  # the shell has given it the terminal before
+    screen.type("hello", "Enter", "C-d")
+    screen.wait("over hello")
 
 
 def test_a_target_that_stops_itself_stops_us(screen: Screen) -> None:
