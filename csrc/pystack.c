@@ -51,7 +51,7 @@ static const char *const names[] = {
 };
 _Static_assert(sizeof names / sizeof *names == sizeof py / sizeof(void *), "every function has a name");
 
-static int find_functions(const struct link_map *map)
+static FL_STARTUP int find_functions(const struct link_map *map)
 {
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if (!(((void **)&py)[i] = fl_symbol_of(map, names[i])))
@@ -59,7 +59,7 @@ static int find_functions(const struct link_map *map)
     return 1;
 }
 
-static int is_libpython(const char *name)
+static FL_STARTUP int is_libpython(const char *name)
 {
     const char *slash = strrchr(name, '/');
     return !strncmp(slash ? slash + 1 : name, "libpython", 9);
@@ -212,7 +212,7 @@ static void watch(void)
 }
 
 /* Constructor: is this a Python? Returns whether it is. */
-int fl_python_find(void)
+FL_STARTUP int fl_python_find(void)
 {
     const struct link_map *map = _r_debug.r_map;
     int found = find_functions(map);
