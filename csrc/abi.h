@@ -196,7 +196,9 @@ struct fl_clock {
 /* An interned text: who calls (see fl_actor), or the source lines of a call. */
 struct fl_text { uint64_t hash; uint32_t offset; uint32_t length; };
 
-enum fl_event_state { FL_CALL_DONE, FL_CALL_BEGUN, FL_CALL_CAME_BACK };
+/* BEGUN: an exec or exit, before it happens; CAME_BACK: that exec did. HELD: a fault has begun in which the process may end; the
+ * call's own record follows if it did not. LAST: the process dies before the call. */
+enum fl_event_state { FL_CALL_DONE, FL_CALL_BEGUN, FL_CALL_CAME_BACK, FL_CALL_HELD, FL_CALL_LAST };
 
 /* One record of the journal or of the firings. `sequence` is stored last: 1 + its number. */
 struct fl_event {
@@ -218,9 +220,9 @@ struct fl_event {
     uint16_t rule;              /* slot + 1 of the rule that fired */
     uint8_t effect;
     uint8_t kind;
-    uint8_t state;              /* FL_CALL_*; exec and exit are written down before they happen */
+    uint8_t state;              /* FL_CALL_* */
     uint8_t reserved;
-    uint32_t reserved2;
+    uint32_t held;              /* the low bits of 1 + the number of the record in which it was held, 0: it was not */
 };
 
 /* `limit`: writers wait while so many records are unread, if the reader is alive; 0: they overwrite the oldest. */

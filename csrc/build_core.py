@@ -57,6 +57,7 @@ int fl_own(struct fl_ctl *ctl);
 void fl_disown(struct fl_ctl *ctl);
 int fl_continue_stopped(const struct fl_ctl *ctl, uint32_t rule);
 int fl_guard_reap(int pid);
+int fl_spawn(const char *file, char *const *argv, char *const *envp, uint64_t mask);
 void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct fl_clock_state *state);
 void fl_clock_bind(struct fl_ctl *ctl);
 void fl_disarm(struct fl_ctl *ctl);
@@ -78,7 +79,8 @@ ffi.set_source(
     "faultlib._core",
     '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n#include "cleanup.h"\n',
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
-             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "lend.c", "cleanup.c", "spill.c")],
+             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "lend.c", "cleanup.c", "spill.c",
+                          "spawn.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
     depends=[str(p) for p in HERE.rglob("*.h")] + [str(p) for p in HERE.rglob("*.def")],

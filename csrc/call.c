@@ -253,6 +253,7 @@ void fl_book_begun(struct fl_frame *f, const struct fl_choice *choice)
     fl_book(f, 0, choice);
     f->state = state;
     f->injected = FL_INJECTED;
+    fl_journal_held(f, choice);
 }
 
 void fl_book_disk(struct fl_frame *f, long result, const struct fl_choice *disk)
@@ -358,12 +359,12 @@ static __attribute__((noinline)) long copy(struct fl_frame *f, struct fl_choice 
 /* What has to be done around the call beyond the call itself: bookkeeping of descriptors, the journal. */
 static __attribute__((noinline)) long with_records(struct fl_frame *f, struct fl_choice *choice, int chosen)
 {
-    int record = fl_recording() && fl_journal_begin(f);
+    f->recorded = fl_recording() && fl_journal_begin(f, chosen ? choice : NULL) ? f : NULL;
     early_track(f);
     long result = f->info->source ? copy(f, choice, &chosen) : chosen ? act(f, choice) : fl_invoke(f);
     int error = errno;
     keep_track(f, result);
-    if (record)
+    if (f->recorded)
         fl_journal_end(f, result, chosen ? choice : f->full ? &f->disk : NULL);
     errno = error;
     return result;
@@ -389,6 +390,8 @@ long fl_call(unsigned sym, unsigned op, long *a)
     f.injected = f.foreign = 0;
     f.firing = f.started = 0;
     f.stack = f.stacked = f.state = f.full = 0;
+    f.held = f.actor = 0;
+    f.recorded = NULL;
     f.disk.rule = NULL;
     if (!fl_ctl->magic || fl_unlikely(fl_thread.dumping) || !(f.proc = fl_here(&f.foreign)))
         return fl_invoke(&f);

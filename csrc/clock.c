@@ -136,9 +136,8 @@ static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns,
                            .rules = rules_since(proc, which, course, place, seen)};
         if (most_ns && s.faked)
             s.wait_ns = real_wait(course, real_ns, at_ns == FL_NEVER ? at_ns : add(at_ns, -jump), most_ns);
-        if (slots)
-            for (uint64_t left = s.rules; left; left &= left - 1)
-                slots[__builtin_ctzll(left)] = state->slot[__builtin_ctzll(left)];
+        for (uint64_t left = s.rules; left; left &= left - 1)
+            slots[__builtin_ctzll(left)] = state->slot[__builtin_ctzll(left)];
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (__atomic_load_n(&clock->index, __ATOMIC_RELAXED) == index)
             break;
@@ -146,15 +145,17 @@ static struct sight look(const struct fl_proc *proc, int which, int64_t real_ns,
     return s;
 }
 
-/* The proof of a clock rule: each process counts and records it once for each state of the clock that it meets. */
-static void book(struct fl_proc *proc, int which, unsigned op, const struct sight *s, const uint16_t *slots)
+/* The proof of a clock rule: each process counts and records it once for each state of the clock that it meets. `actor` is who
+ * meets it; 0: this thread. */
+static void book(struct fl_proc *proc, int which, unsigned op, const struct sight *s, const uint16_t *slots, uint32_t actor)
 {
     struct fl_self *self = &fl_self_page.self;
     if (self->proc != proc || __atomic_exchange_n(&self->clock_seen[which], s->seen, __ATOMIC_RELAXED) == s->seen)
         return;
     for (uint64_t left = s->rules; left; left &= left - 1) {
         const struct fl_rule *rule = &FL_AREA(struct fl_rule, rules_off)[slots[__builtin_ctzll(left)] % FL_MAX_RULES];
-        struct fl_frame f = {.op = op, .a = (long[6]){own_clock[which]}, .info = &fl_op_table[op], .proc = proc, .fd = -1};
+        struct fl_frame f = {.op = op, .a = (long[6]){own_clock[which]}, .info = &fl_op_table[op], .proc = proc, .fd = -1,
+                             .actor = actor, .stacked = actor != 0};
         fl_book_clock(&f, rule);
     }
 }
@@ -191,7 +192,7 @@ void fl_clock_turn(clockid_t id, struct timespec *now)
     if (!s.faked)
         return;
     int before = errno;
-    book(proc, which, FL_OP_CLOCK_GETTIME, &s, slots);
+    book(proc, which, FL_OP_CLOCK_GETTIME, &s, slots, 0);
     *now = as_timespec(s.value_ns + apart);
     errno = before;
 }
@@ -208,7 +209,7 @@ static int begin(struct fl_deadline *d, clockid_t id, int64_t ns, int absolute)
     if (!s.faked)
         return 0;
     *d = (struct fl_deadline){.id = own_clock[which], .which = which, .saved_errno = errno, .at_ns = ns};
-    book(proc, which, FL_OP_CLOCK_NANOSLEEP, &s, slots);
+    book(proc, which, FL_OP_CLOCK_NANOSLEEP, &s, slots, 0);
     errno = d->saved_errno;
     if (!absolute)
         d->at_ns = add(s.value_ns, ns);
@@ -232,14 +233,17 @@ int fl_deadline_begin(struct fl_deadline *d, clockid_t id, int absolute, const s
 }
 
 /* For timers that the kernel keeps, which cannot be waited for in slices. */
-int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns)
+int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns, uint32_t actor)
 {
-    const struct fl_proc *proc = fl_owner_alive() ? fl_self_page.self.proc : NULL;
+    uint16_t slots[FL_LIVE_RULES];
+    struct fl_proc *proc = fl_owner_alive() ? fl_self_page.self.proc : NULL;
     int64_t now = fl_clock_real_ns(own_clock[which]);
     struct sight s = {.faked = 0};
     if (proc)
-        s = look(proc, which, now, at_ns, FL_FAR_NS, NULL);
-    if (!s.faked)
+        s = look(proc, which, now, at_ns, FL_FAR_NS, slots);
+    if (s.faked)
+        book(proc, which, FL_OP_CLOCK_NANOSLEEP, &s, slots, actor);
+    else
         s = (struct sight){.value_ns = now, .wait_ns = at_ns - now, .rate = FL_RATE_ONE};
     *sight = (struct fl_sight){.value_ns = s.value_ns, .wait_ns = s.wait_ns, .seen = s.seen, .rate = s.rate};
     return s.faked;
@@ -249,8 +253,10 @@ int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns)
 static int64_t slice_ns(struct fl_deadline *d, int64_t now)
 {
     struct fl_proc *proc = fl_owner_alive() ? here() : NULL;
-    struct sight s = proc ? look(proc, d->which, now, d->at_ns, SLICE_NS, NULL) : (struct sight){.faked = 0};
+    uint16_t slots[FL_LIVE_RULES];
+    struct sight s = proc ? look(proc, d->which, now, d->at_ns, SLICE_NS, slots) : (struct sight){.faked = 0};
     if (s.faked) {
+        book(proc, d->which, FL_OP_CLOCK_NANOSLEEP, &s, slots, 0);
         d->released = 0;
         d->left_ns = add(d->at_ns, -s.value_ns);
         return d->left_ns <= 0 ? 0 : s.wait_ns > 0 ? s.wait_ns : 1;

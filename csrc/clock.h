@@ -92,10 +92,11 @@ int fl_deadline_slice_until(struct fl_deadline *d, struct timespec *until);
 void fl_deadline_left(struct fl_deadline *d, struct timespec *left);
 
 /* A clock of this process' domain: what it says, how long it really takes until it says `at_ns`, at what rate it runs. False: it
- * is real, and tells of real time. Touches neither errno nor any thread's storage. */
+ * is real, and tells of real time. `actor` is whom a state of the clock that is new to the process shows itself to. Touches neither
+ * errno nor any thread's storage. */
 struct fl_sight { int64_t value_ns, wait_ns; uint64_t seen, rate; };
 #define FL_FAR_NS (10ll * 365 * 86400 * FL_SECOND_NS)
-int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns);
+int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns, uint32_t actor);
 
 void fl_timed_setup(void);
 void fl_timers_after_fork(void);

@@ -130,6 +130,7 @@ static inline __attribute__((always_inline)) void fl_write_down(unsigned op, con
     e->effect = 0;
     e->kind = kind;
     e->state = e->reserved = 0;
+    e->held = 0;
     fl_event_end(e, number);
 }
 

@@ -109,6 +109,7 @@ static inline void fill(struct fl_event *e, const struct fl_frame *f, struct nam
     e->op = (uint16_t)f->op;
     e->kind = (uint8_t)f->kind;
     e->state = f->state;
+    e->held = f->held;
     e->size = fl_described_size(f->info, f->a, e->result);
     e->offset = f->info->offset ? f->a[f->info->offset - 1] : 0;
     e->flags = f->info->flags ? (uint32_t)f->a[f->info->flags - 1] : 0;
@@ -118,6 +119,8 @@ static inline void fill(struct fl_event *e, const struct fl_frame *f, struct nam
 
 static uint32_t actor_of(const struct fl_frame *f)
 {
+    if (fl_unlikely(f->actor))
+        return f->actor;
     return fl_likely(fl_thread.actor && !f->foreign) ? fl_thread.actor : f->proc ? fl_actor(f->proc, f->foreign) : 0;
 }
 
@@ -147,11 +150,11 @@ void fl_amend_firing(const struct fl_frame *f, long result)
         __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE) != f->firing)
         return;
     __atomic_store_n(&e->result, fl_outcome(f->info, result), __ATOMIC_RELAXED);
-    __atomic_store_n(&e->state, FL_CALL_DONE, __ATOMIC_RELEASE);
+    __atomic_store_n(&e->state, f->state, __ATOMIC_RELEASE);
 }
 
 /* `result` is as libc gave it: -1 means errno. */
-static void record_call(struct fl_frame *f, long result, const struct fl_choice *choice)
+static uint64_t record_call(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     int64_t value = fl_outcome(f->info, result);
     struct names names = names_of(f, value);
@@ -163,6 +166,7 @@ static void record_call(struct fl_frame *f, long result, const struct fl_choice 
     fill(e, f, names, value, actor, stack);
     describe_rule(e, choice);
     fl_event_end(e, number);
+    return number;
 }
 
 static int wanted(unsigned op)
@@ -174,7 +178,7 @@ static int wanted(unsigned op)
 static int makes_a_child(unsigned op) { return op == FL_OP_FORK || op == FL_OP_VFORK || op == FL_OP_CLONE; }
 
 /* Before a call: whether the journal wants it. One that does not come back is written down here. */
-int fl_journal_begin(struct fl_frame *f)
+int fl_journal_begin(struct fl_frame *f, const struct fl_choice *choice)
 {
     if (!wanted(f->op))
         return 0;
@@ -182,7 +186,7 @@ int fl_journal_begin(struct fl_frame *f)
     if (f->info->family != FL_FAM_EXIT)
         return 1;
     f->state = FL_CALL_BEGUN;
-    record_call(f, 0, NULL);
+    record_call(f, 0, choice);
     return 0;
 }
 
@@ -194,6 +198,27 @@ void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *cho
     if (!result && f->info->result == FL_RESULT_EXEC)
         f->state = FL_CALL_BEGUN;
     record_call(f, result, choice);
+}
+
+/* The process dies now. */
+void fl_journal_last(struct fl_frame *f, long result, const struct fl_choice *choice)
+{
+    if (!f->recorded)
+        return;
+    f->recorded->state = f->state;
+    record_call(f->recorded, result, choice);
+}
+
+/* Before a fault in which the process may end: whoever is killed then has made this call. */
+void fl_journal_held(struct fl_frame *f, const struct fl_choice *choice)
+{
+    struct fl_frame *call = f->recorded;
+    if (!call || call->held)
+        return;
+    uint8_t state = call->state;
+    call->state = FL_CALL_HELD;
+    call->held = (uint32_t)record_call(call, 0, choice) + 1;
+    call->state = state;
 }
 
 /* What became of a call that is carried out by its wrapper: the child of a vfork, an exec that came back (-1 and errno). */

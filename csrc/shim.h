@@ -88,6 +88,9 @@ struct fl_frame {
     int injected;                    /* FL_LEFT_ALONE .. */
     struct fl_counters counters;
     uint64_t firing;                 /* 1 + its number, once it is booked */
+    uint32_t held;                   /* of struct fl_event */
+    uint32_t actor;                  /* who it is, where that is not this thread */
+    struct fl_frame *recorded;       /* the call as the journal wants it, NULL: it does not */
     uint64_t started;                /* in the unit of the journal */
     uint32_t stack;                  /* interned source lines, once `stacked` */
     uint8_t stacked;
@@ -143,8 +146,10 @@ void fl_cwd_changed(void);
 /* record.c, see also journal.h */
 uint64_t fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice);
 void fl_amend_firing(const struct fl_frame *f, long result);
-int fl_journal_begin(struct fl_frame *f);
+int fl_journal_begin(struct fl_frame *f, const struct fl_choice *choice);
 void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *choice);
+void fl_journal_last(struct fl_frame *f, long result, const struct fl_choice *choice);
+void fl_journal_held(struct fl_frame *f, const struct fl_choice *choice);
 void fl_journal_late(unsigned op, uint8_t state, long result);
 uint64_t fl_now_ns(void);
 void fl_ring_wait(struct fl_ring *ring); /* for room */
@@ -184,7 +189,7 @@ uint64_t fl_delay_ns(const struct fl_choice *choice);
 long fl_invoke_part(struct fl_frame *f, uint64_t keep);
 uint64_t fl_call_size(const struct fl_frame *f);
 uint64_t fl_vector_size(const struct fl_op_info *info, const long *a);
-_Noreturn void fl_die(void);
+_Noreturn void fl_die(struct fl_frame *f, long result, const struct fl_choice *choice);
 
 /* wrap/: replaces what libc does not have, before anything else runs */
 void fl_wrap_setup(void);

@@ -6,8 +6,11 @@
 #include <signal.h>
 #include <unistd.h>
 
-_Noreturn void fl_die(void)
+/* The last that the process does; what has become of the call is known. */
+_Noreturn void fl_die(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
+    fl_book(f, result, choice);
+    fl_journal_last(f, result, choice);
     for (;;) {
         fl_sys3(SYS_kill, fl_sys1(SYS_getpid, 0), SIGKILL, 0);
         fl_sys1(SYS_exit_group, 128 + SIGKILL); /* pid 1 of a namespace is immune to its own signals */
@@ -17,8 +20,8 @@ _Noreturn void fl_die(void)
 FL_EFFECT(kill)
 {
     long result = choice->rule->phase == FL_AFTER ? fl_invoke(f) : 0;
-    fl_book(f, result, choice);
-    fl_die();
+    f->state = choice->rule->phase == FL_AFTER ? FL_CALL_DONE : FL_CALL_LAST;
+    fl_die(f, result, choice);
 }
 
 FL_EFFECT(signal)

@@ -65,6 +65,5 @@ FL_EFFECT(torn)
 {
     uint64_t left = kept(f, choice->rule);
     long result = left ? fl_invoke_part(f, left) : 0;
-    fl_book(f, result, choice);
-    fl_die();
+    fl_die(f, result, choice);
 }

@@ -108,6 +108,7 @@ FL_EFFECT(delay)
         long result = fl_invoke(f);
         int error = errno;
         fl_book(f, result, choice);
+        fl_journal_held(f, choice);
         fl_wait(f, choice, fl_delay_ns(choice));
         errno = error;
         return result;

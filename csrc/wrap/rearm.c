@@ -115,7 +115,7 @@ long fl_timer_arm(struct fl_timer *t, int64_t owed)
 {
     struct fl_sight s;
     t->epoch = __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_SEQ_CST);
-    t->faked = fl_clock_sight(&s, t->which, t->at_ns);
+    t->faked = fl_clock_sight(&s, t->which, t->at_ns, t->actor);
     int64_t wait = s.wait_ns;
     if (wait <= 0 || (owed && !t->interval_ns))
         wait = 1;
@@ -205,7 +205,7 @@ static void rearm(struct fl_timer *t)
     int64_t owed = unread + late + (gone > 0 ? gone : 0);
     int is_over = ticks && !t->interval_ns;
     t->at_ns += ticks * t->interval_ns;
-    if (!fl_clock_sight(&s, t->which, t->at_ns) && t->faked)
+    if (!fl_clock_sight(&s, t->which, t->at_ns, t->actor) && t->faked)
         t->at_ns += s.value_ns - t->met_ns; /* what was left of it */
     if (!is_over)
         owed += fl_timer_pass(t, s.value_ns);
@@ -218,7 +218,7 @@ static void rearm(struct fl_timer *t)
 void fl_timer_look_after(struct fl_timer *t)
 {
     struct fl_sight s;
-    int faked = fl_clock_sight(&s, t->which, t->at_ns);
+    int faked = fl_clock_sight(&s, t->which, t->at_ns, t->actor);
     if (!fl_timer_is_running(t))
         t->pid = 0;
     else if (faked != t->faked || !fl_owner_alive() || t->makeshift || s.seen != t->seen || t->epoch != __atomic_load_n(&fl_ctl->clock_epoch, __ATOMIC_SEQ_CST))

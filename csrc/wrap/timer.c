@@ -191,7 +191,7 @@ static void tell(struct fl_timer *t, struct itimerspec *old)
     old->it_interval = fl_ns_spec(t->interval_ns);
     if (!fl_timer_is_running(t))
         return;
-    if (fl_clock_sight(&s, t->which, t->at_ns) != t->faked) { /* since a moment ago */
+    if (fl_clock_sight(&s, t->which, t->at_ns, t->actor) != t->faked) { /* since a moment ago */
         old->it_value = fl_timer_kernel_get(t).it_value;
         return;
     }
@@ -217,7 +217,8 @@ static int set(struct fl_timer *t, int absolute, const struct itimerspec *value,
         *result = fl_timer_kernel_set(t, 0, value, NULL);
         return 1;
     }
-    if (!at || !fl_clock_sight(&s, t->which, 0))
+    t->actor = fl_actor(fl_self_page.self.proc, 0);
+    if (!at || !fl_clock_sight(&s, t->which, 0, t->actor))
         return 0;
     t->at_ns = absolute ? at : s.value_ns + at;
     t->interval_ns = fl_spec_ns(&value->it_interval);

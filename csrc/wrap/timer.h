@@ -14,6 +14,7 @@ struct fl_timer {
     int which;            /* the course that it follows: a relative time on REALTIME runs on MONOTONIC, as in the kernel */
     int signal;           /* that the process gets at each tick, of a POSIX timer; 0: a thread gets it, or nobody */
     int32_t pid;          /* whose keeper looks after it */
+    uint32_t actor;       /* who set it */
     int faked;            /* as it was when the kernel's timer was set; it may become real, and faked again */
     int64_t at_ns;        /* of its clock's time: the next tick, when the kernel's timer was set */
     int64_t interval_ns;

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 
+from faultlib._core import ffi, lib
 from faultlib.errors import NotExecutable, SessionGone
 from faultlib.inject import liveness, target
 from faultlib.inject.frozen import Frozen
@@ -13,6 +14,7 @@ from faultlib.inject.frozen import Frozen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from faultlib.inject.session import Session
     from faultlib.report.summary import Source
@@ -84,12 +86,20 @@ def _make_sure_of_descriptors() -> None:
 
 
 def _spawn(command: Sequence[str], env: Mapping[str, str], mask: Iterable[int]) -> int:
-    """Python ignores SIGPIPE and SIGXFSZ for itself; a program expects the defaults."""
     file = target.find(command[0])
-    try:
-        return os.posix_spawn(file, list(command), env, setsigmask=mask, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
-    except OSError as error:  # too many arguments, no permission for that file system ...
-        raise NotExecutable(f"{command[0]}: {(error.strerror or str(error)).lower()}") from error
+    words = _pointers(command)
+    variables = _pointers([f"{name}={value}" for name, value in env.items()])
+    pid = int(lib.fl_spawn(os.fsencode(file), words[-1], variables[-1], sum(1 << number - 1 for number in mask)))
+    if pid < 0:  # too many arguments, no permission for that file system ...
+        raise NotExecutable(f"{command[0]}: {os.strerror(-pid).lower()}")
+    return pid
+
+
+def _pointers(texts: Sequence[str]) -> list[Any]:
+    """Texts for C, and at the end the array of pointers to them, which needs them kept."""
+    kept: list[Any] = [ffi.new("char[]", os.fsencode(text)) for text in texts]
+    return [*kept, ffi.new("char *[]", [*kept, ffi.NULL])]
+
 
 
 def _stand_in(pid: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +17,8 @@ from faultlib.inject.stacks import Frame, own_frame, parse
 BATCH = 1024
 _EFFECTS = {getattr(lib, name): name.removeprefix("FL_EFFECT_").lower() for name in dir(lib) if name.startswith("FL_EFFECT_")}
 _OP_NAMES = tuple(op.name for op in ALL_OPERATIONS)
-BEGUN, CAME_BACK = int(lib.FL_CALL_BEGUN), int(lib.FL_CALL_CAME_BACK)
+BEGUN, CAME_BACK, HELD, LAST = (int(getattr(lib, f"FL_CALL_{name}")) for name in ("BEGUN", "CAME_BACK", "HELD", "LAST"))
+UNENDED = (BEGUN, HELD, LAST)
 T = TypeVar("T")
 
 
@@ -142,6 +144,7 @@ _STATE, _ACTOR, _STACK = (
 _PARTS = struct.Struct(f"={_ACTOR}sII{_SHAPE.size - _STACK - 4}s")
 if _STACK != _ACTOR + 4 or _PARTS.size != _SHAPE.size:
     raise AssertionError("actor and stack are not neighbours in struct fl_event")
+_HELD, _NOT_HELD, _LOW = _SHAPE.size - 4, bytes(4), (1 << 32) - 1
 _DONE = bytes([lib.FL_CALL_DONE])
 
 
@@ -156,8 +159,8 @@ def take_apart(shape: bytes) -> tuple[bytes, int, int, bytes]:
 
 
 def has_ended(shape: bytes) -> bool:
-    """Whether the call came back: exit and a successful exec do not."""
-    return bool(shape[_STATE] != BEGUN)
+    """Whether the call came back: exit, a successful exec and the last call of whoever is killed do not."""
+    return shape[_STATE] not in UNENDED
 
 
 class Decoder:
@@ -198,7 +201,7 @@ class Decoder:
         path, path2, actor, stack, flags, extra, fd, op, rule, effect, _, state, *_ = _SHAPE.unpack(shape)
         return Event(
             sequence - 1, time_ns, duration_ns, op, self.path(path), self.path(path2), fd if fd >= 0 else None, size, offset,
-            flags, extra, result, state != BEGUN, self.actor(actor), rule - 1 if rule else None,
+            flags, extra, result, state not in UNENDED, self.actor(actor), rule - 1 if rule else None,
             _EFFECTS.get(effect) if rule else None, nth, self.frames(stack),
         )  # fmt: skip
 
@@ -227,12 +230,17 @@ class EventReader:
 
 
 class Joiner:
-    """Puts together what is written down in two halves: an exec that came back ends with the error of its second half."""
+    """Puts together what is written down in two halves.
+
+    An exec that came back ends with the error of its second half. A call that was held in a fault has a whole record when it
+    comes back; if it does not, the record of its beginning is all there is.
+    """
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._threads: dict[bytes, int] = {}
         self._begun: dict[int, Raw] = {}
+        self._held: dict[int, Raw] = {}
 
     def _thread(self, shape: bytes) -> int:
         actor = shape[_ACTOR:_STACK]
@@ -247,6 +255,14 @@ class Joiner:
         for raw in raws:
             shape = raw[-1]
             state = shape[_STATE]
+            if state == HELD:
+                self._held[raw[0] & _LOW] = raw
+                continue
+            if shape[_HELD:] != _NOT_HELD:
+                self._held.pop(int.from_bytes(shape[_HELD:], sys.byteorder), None)
+            if state == LAST:
+                yield raw
+                continue
             if state or waiting:
                 begun = waiting.pop(self._thread(shape), None) if waiting else None
                 if begun is not None and state == CAME_BACK:
@@ -264,6 +280,7 @@ class Joiner:
 
     def rest(self) -> list[Raw]:
         """What never came back."""
-        left = list(self._begun.values())
+        left = sorted([*self._begun.values(), *self._held.values()])
         self._begun.clear()
+        self._held.clear()
         return left

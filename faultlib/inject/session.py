@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 
 from faultlib._core import ffi, lib
 from faultlib.errors import FaultlibError, LateChange, SessionGone, UsageError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from faultlib.inject.server import Server
 
 LABEL_BYTES = 31
+ARRIVAL_S, MOMENT_S = 1.0, 0.001
 
 
 def _several(rules: str | Rule | Sequence[str | Rule]) -> Sequence[str | Rule]:
@@ -95,6 +97,7 @@ class Session:
         self._below: dict[int, str] = {}
         self._shared: dict[tuple[Rule, WorkingDirectory], int] = {}
         self._launches = 0
+        self._arriving: list[tuple[subprocess.Popen[Any], int]] = []
         self._owner = os.getpid()
         self._closed = False
         self._seen: list[Event] = []
@@ -225,7 +228,7 @@ class Session:
         Returns their numbers. Raises UsageError, before anything changes, for one that is not live.
         """
         for one in which:
-            if not isinstance(one, int | str):
+            if not isinstance(one, int | str) or isinstance(one, bool):
                 raise TypeError(f"a rule is taken out by its number or its name, not by {one!r}")
         with self._in_use():
             live = self.block.live.rules
@@ -312,11 +315,26 @@ class Session:
         import subprocess
 
         words = _words(command, options.pop("shell", False))
-        env = self.environment(label, options.pop("env", None))
+        link, number = self.prepare_launch(label)
+        env = folders.preload(link, options.pop("env", None))
         program = os.fsdecode(options.get("executable") or words[0])
         image = target.check(program, env.get("PATH"), options.get("cwd"))
         env["LD_PRELOAD"] = image.preload(env["LD_PRELOAD"])
-        return subprocess.Popen(words, env=env, **options)
+        child = subprocess.Popen(words, env=env, **options)
+        with self.block.lock:
+            self._arriving = [(child, number), *filter(self._is_arriving, self._arriving)]
+        return child
+
+    def _is_arriving(self, started: tuple[subprocess.Popen[Any], int]) -> bool:
+        child, number = started
+        launch = self._launch(number)
+        return bool(launch.number == number and not launch.claimed and child.poll() is None)
+
+    def _let_arrive(self) -> None:
+        """Whoever was started a moment ago finds the session's folder in its place: the loader complains of what is gone."""
+        deadline = time.monotonic() + ARRIVAL_S
+        while any(map(self._is_arriving, self._arriving)) and time.monotonic() < deadline:
+            time.sleep(MOMENT_S)
 
     def run(self, command: Command, *, label: str = "", **options: Any) -> subprocess.CompletedProcess[Any]:
         """Runs a command under this session to its end, see `popen`; `options` are those of subprocess.run."""
@@ -398,6 +416,7 @@ class Session:
             if self._closed:
                 return
             self._closed = True
+        self._let_arrive()
         os.eventfd_write(self._stop_serving, 1)
         if self._serving is not threading.current_thread():
             self._serving.join()

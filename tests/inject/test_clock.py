@@ -262,3 +262,35 @@ def test_a_rule_that_is_over_before_the_clock_is_read_has_fired(effect: str) -> 
         session.run([sys.executable, "-c", code])
         (row,) = session.report()
         assert row.count.fired == row.count.matched >= 1
+
+
+TIMER = "import signal, sys; signal.pthread_sigmask(0, [14]); signal.setitimer(0, 0.4); signal.sigwait([14])"
+
+
+@pytest.mark.parametrize("effect", ["freeze:at=100ms:for=100ms", "rate=0.5:at=100ms", "jump=1h:at=100ms", "offset=1h:at=100ms:for=100ms"])
+@pytest.mark.parametrize("command", [["sleep", "0.4"], [sys.executable, "-c", TIMER], ["perl", "-e", "select(undef, undef, undef, 0.4)"]])
+def test_a_clock_that_changes_under_a_wait_has_fired(effect: str, command: list[str]) -> None:
+    """Nobody reads it any more, but somebody waited for it."""
+    with Session([f"clock:{effect}:clock=monotonic"]) as session:
+        session.run(command)
+        (row,) = session.report()
+        assert row.count.fired == row.count.matched >= 1
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "-c", TIMER], ["timeout", "0.4", "cat"], ["perl", "-e", "alarm 1; sleep 9"]])
+def test_a_timer_that_is_set_on_a_faked_clock_has_met_it(command: list[str]) -> None:
+    with Session(["clock:rate=10:clock=monotonic"]) as session:
+        session.run(command, stdin=subprocess.PIPE)
+        (row,) = session.report()
+        assert row.count.fired == row.count.matched >= 1
+
+
+def test_a_wait_that_a_live_change_ends_has_met_it() -> None:
+    with Session(["clock:offset=0s:clock=monotonic"]) as session:
+        child = session.popen(["sleep", "3600"])
+        deadline = time.monotonic() + 30
+        while not session.report()[0].count.fired:
+            assert time.monotonic() < deadline, "it does not sleep"
+        session.clock("rate", 100000, clock="monotonic")
+        assert child.wait(30) == 0
+        assert session.report()[1].count.fired == 1

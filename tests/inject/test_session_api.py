@@ -41,7 +41,7 @@ def test_add_takes_rules_only() -> None:
         assert session.report() == []
 
 
-@pytest.mark.parametrize("what", [None, b"x", 1.5, [1]])
+@pytest.mark.parametrize("what", [None, True, b"x", 1.5, [1]])
 def test_what_no_rule_or_clock_is_called(what: Any) -> None:
     with api.Session(RULE) as session:
         with pytest.raises(TypeError, match="a rule is taken out by its number or its name, not by"):
@@ -84,6 +84,13 @@ def test_labels_that_can_be(label: str, tmp_path: Path) -> None:
     with api.Session(rules.error("mkdir", "EIO", proc=f"label:{label}")) as session:
         assert session.run(["mkdir", tmp_path / "d"], label=label, stderr=subprocess.DEVNULL).returncode == 1
         assert session.processes()[0].label == label
+
+
+def test_who_was_just_started_finds_the_session_when_it_is_closed() -> None:
+    for _ in range(40):
+        with api.Session() as session:
+            child = session.popen(["true"], stderr=subprocess.PIPE, text=True)
+        assert child.communicate()[1] == ""  # ld.so would have something to say
 
 
 def test_commands(tmp_path: Path) -> None:

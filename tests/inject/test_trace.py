@@ -84,6 +84,43 @@ def test_error_and_injection_are_marked(calls: Any, faultlib: Run, tmp_path: Pat
     assert re.search(r"write\(1<.*/out>, 4\) = -1 ENOSPC <0\.\d+> \(INJECTED: write:error=ENOSPC:path=out:when=2\)", line)
 
 
+SURVIVED = "(sleep 0.2; kill -KILL $$) & echo hi > f"
+
+
+@pytest.mark.parametrize(
+    ("rule", "script", "status", "result"),
+    [
+        ("write:kill=before", "echo hi > f", 137, None), ("write:kill=after", "echo hi > f", 137, 3),
+        ("write:torn=1", "echo hi > f", 137, 1), ("write:signal=SIGTERM", "echo hi > f", 143, None),
+        ("write:hang", SURVIVED, 137, None), ("write:delay=1h", SURVIVED, 137, None), ("write:delay_after=1h", SURVIVED, 137, None),
+        ("write:kill=before:delay=10ms", "echo hi > f", 137, None), ("write:signal=SIGWINCH", "echo hi > f", 0, 3),
+        ("write:delay=10ms", "echo hi > f", 0, 3),
+    ],
+)  # fmt: skip
+def test_a_call_that_does_not_come_back_is_told_once(rule: str, script: str, status: int, result: int | None, calls: Any) -> None:
+    found = calls("-e", f"{rule}:path=f", "--", "bash", "-c", script, status=status)
+    (write,) = [call for call in found if call["operation"] == "write" and call["path"].endswith("/f")]
+    assert write["result"] == result
+    assert write["injected"]["rule"] == f"{rule}:path=f"
+    assert (write["duration_ns"] is None) == (result is None)
+
+
+def test_a_fault_of_a_copy_s_source_is_told_of_the_copy(calls: Any, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("hi\n")
+    for effect, status in (("kill=before", 137), ("delay=1ms", 0)):
+        code = "import os; os.sendfile(os.open('g', 66), os.open('f', 0), 0, 3)"
+        found = calls("-e", f"read:{effect}:path=f", "--", sys.executable, "-c", code, status=status)
+        (copy,) = [call for call in found if call["injected"]]
+        assert (copy["operation"], copy["path"], copy["path2"]) == ("sendfile", str(tmp_path / "g"), str(tmp_path / "f"))
+
+
+def test_an_exec_and_an_exit_that_do_not_come_back(calls: Any) -> None:
+    found = calls("-e", "execve:kill=before", "--", "bash", "-c", "exec true", status=137)
+    assert [call["injected"]["effect"] for call in found if call["operation"] == "execve"] == ["kill"]
+    found = calls("-e", "execve:delay=1ms", "-e", "exit:delay=1ms", "--", "bash", "-c", "exec true")
+    assert [(call["operation"], call["injected"]["effect"]) for call in found if call["injected"]] == [("execve", "delay"), ("exit", "delay")]
+
+
 @pytest.mark.parametrize(
     ("paths", "expected"),
     [

@@ -118,3 +118,12 @@ def test_executing_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
         assert session.run([sys.executable, "-c", code], cwd=tmp_path, timeout=20).returncode == 13
         with pytest.raises(NotExecutable):
             session.run(["./fifo"], cwd=tmp_path)
+
+
+def test_signals_are_as_a_shell_leaves_them() -> None:
+    """posix_spawn would leave two of libc's own ignored, which a program can send to itself."""
+    command = ["grep", "^Sig[BI]", "/proc/self/status"]
+    bare = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    under = [sys.executable, "-m", "faultlib", "run", "-q", "--"]
+    assert subprocess.run([*under, *command], capture_output=True, text=True, check=True).stdout == bare
+    assert subprocess.run([*under, "perl", "-e", "kill 33, $$; sleep 9"]).returncode == 128 + 33
