@@ -107,7 +107,7 @@ struct fl_tally {
     struct fl_counter session;  /* scope=session */
     uint64_t space_left;        /* bytes that still fit; meaningful once space_init is 1 */
     uint32_t space_init;
-    uint32_t first_event;       /* 1 + the index into the firings ring of the first firing, 0: never */
+    uint32_t first;             /* its first firing is written down, or about to be */
     uint64_t fired_any;         /* firings in all, kept for after= */
     uint64_t reserved;
 };
@@ -285,6 +285,7 @@ struct fl_ctl {
     uint64_t text_bytes_off;
     uint64_t rules_off;
     uint64_t tallies_off;
+    uint64_t firsts_off;        /* struct fl_event: the first firing of each rule, which the ring forgets */
     uint64_t procs_off;
     uint64_t pages_off;
     uint64_t launches_off;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 __thread struct fl_thread fl_thread;
 
@@ -128,11 +129,20 @@ static __attribute__((noinline)) void look_at(const struct fl_frame *f, struct f
     }
 }
 
+/* Where a call on a descriptor begins. */
+static long position(const struct fl_frame *f)
+{
+    struct stat st;
+    if (f->info->family == FL_FAM_WRITE && fl_sys3(SYS_fcntl, f->fd, F_GETFL, 0) & O_APPEND && !fl_sys3(SYS_fstat, f->fd, (long)&st, 0))
+        return st.st_size;
+    return fl_sys3(SYS_lseek, f->fd, 0, SEEK_CUR);
+}
+
 /* What costs a system call or a reading of the clock, only for a rule that wants it. */
 static __attribute__((noinline)) void look_further(const struct fl_frame *f, uint32_t has, struct fl_look *look)
 {
     if ((has & FL_HAS_OFFSET) && !(look->have & FL_LOOK_OFFSET) && f->fd >= 0 && f->info->result == FL_RESULT_COUNT) {
-        look->offset = fl_sys3(SYS_lseek, f->fd, 0, 1 /* SEEK_CUR */);
+        look->offset = position(f);
         look->have |= look->offset >= 0 ? FL_LOOK_OFFSET : 0;
     }
     if ((has & FL_HAS_TIME) && !look->now_ns)
@@ -249,7 +259,7 @@ void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice)
 void fl_book_begun(struct fl_frame *f, const struct fl_choice *choice)
 {
     uint8_t state = f->state;
-    f->state = FL_CALL_BEGUN;
+    f->state = FL_CALL_HELD;
     fl_book(f, 0, choice);
     f->state = state;
     f->injected = FL_INJECTED;
@@ -292,6 +302,9 @@ static long act(struct fl_frame *f, const struct fl_choice *choice)
     }
     int before = errno, interrupted = 0;
     f->injected = FL_INJECTED;
+    if (f->info->result == FL_RESULT_OBJECT)
+        errno = 0;
+    f->acted_ns = fl_now_ns();
     if (rule->delay_ns && rule->effect != FL_EFFECT_DELAY) {
         fl_book_begun(f, choice);
         interrupted = fl_wait(f, choice, fl_delay_ns(choice));
@@ -302,7 +315,7 @@ static long act(struct fl_frame *f, const struct fl_choice *choice)
         fl_book(f, result, choice);
     else if (!f->injected && !f->firing)
         fl_not_fired(choice);
-    errno = result == -1 || (!result && f->info->result == FL_RESULT_OBJECT) ? error : before;
+    errno = result == -1 || (!result && f->info->result == FL_RESULT_OBJECT && error) ? error : before;
     return result;
 }
 
@@ -361,12 +374,15 @@ static __attribute__((noinline)) long with_records(struct fl_frame *f, struct fl
 {
     f->recorded = fl_recording() && fl_journal_begin(f, chosen ? choice : NULL) ? f : NULL;
     early_track(f);
+    int before = errno;
+    if (f->info->result == FL_RESULT_OBJECT)
+        errno = 0;
     long result = f->info->source ? copy(f, choice, &chosen) : chosen ? act(f, choice) : fl_invoke(f);
     int error = errno;
     keep_track(f, result);
     if (f->recorded)
         fl_journal_end(f, result, chosen ? choice : f->full ? &f->disk : NULL);
-    errno = error;
+    errno = f->info->result == FL_RESULT_OBJECT && !error ? before : error;
     return result;
 }
 
@@ -388,7 +404,7 @@ long fl_call(unsigned sym, unsigned op, long *a)
     f.fd = info->fd ? (int)a[info->fd - 1] : -1;
     f.kind = f.path = f.path2 = 0;
     f.injected = f.foreign = 0;
-    f.firing = f.started = 0;
+    f.firing = f.started = f.acted_ns = 0;
     f.stack = f.stacked = f.state = f.full = 0;
     f.held = f.actor = 0;
     f.recorded = NULL;

@@ -68,6 +68,7 @@ int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t t
     ctl->text_buckets_off = place(&at, sizeof(uint32_t) * ctl->text_capacity * 2);
     ctl->texts_off = place(&at, sizeof(struct fl_text) * ctl->text_capacity);
     ctl->text_bytes_off = place(&at, text_bytes);
+    ctl->firsts_off = place(&at, sizeof(struct fl_event) * FL_MAX_RULES);
     place_ring(&ctl->firings, &at, firings);
     place_ring(&ctl->journal, &at, journal);
     ctl->size = (at + 4095) & ~4095ull;

@@ -70,7 +70,7 @@ static inline int64_t fl_outcome(const struct fl_op_info *info, long result)
 {
     switch (info->result) {
     case FL_RESULT_CODE: return -result;
-    case FL_RESULT_OBJECT: return result != 0;
+    case FL_RESULT_OBJECT: return result ? 1 : -errno; /* which was 0 before: the end of a directory is no error */
     case FL_RESULT_NONE: return result;
     default: return result == -1 ? -errno : result;
     }

@@ -91,11 +91,15 @@ static inline void describe_rule(struct fl_event *e, const struct fl_choice *cho
     e->nth = choice ? choice->nth : 0;
 }
 
-static void note_first(const struct fl_choice *choice, uint64_t number)
+/* A record in the making, if it is the first of its rule. */
+static void keep_first(const struct fl_choice *choice, const struct fl_event *e, uint64_t number)
 {
-    struct fl_tally *tally = &FL_AREA(struct fl_tally, tallies_off)[choice->rule->id];
-    uint32_t none = 0;
-    __atomic_compare_exchange_n(&tally->first_event, &none, (uint32_t)number + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    uint32_t *kept = &FL_AREA(struct fl_tally, tallies_off)[choice->rule->id].first;
+    if (__atomic_load_n(kept, __ATOMIC_RELAXED) || __atomic_exchange_n(kept, 1, __ATOMIC_RELAXED))
+        return;
+    struct fl_event *first = &FL_AREA(struct fl_event, firsts_off)[choice->rule->id];
+    *first = *e;
+    fl_event_end(first, number);
 }
 
 static inline void fill(struct fl_event *e, const struct fl_frame *f, struct names names, int64_t value, uint32_t actor, uint32_t stack)
@@ -124,20 +128,20 @@ static uint32_t actor_of(const struct fl_frame *f)
     return fl_likely(fl_thread.actor && !f->foreign) ? fl_thread.actor : f->proc ? fl_actor(f->proc, f->foreign) : 0;
 }
 
-/* A firing, with the time at which it is booked; returns 1 + its number. All that takes time is found out before the record is begun. */
+/* A firing; returns 1 + its number. All that takes time is found out before the record is begun. */
 uint64_t fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     int64_t value = fl_outcome(f->info, result);
     struct names names = names_of(f, value);
     uint32_t actor = actor_of(f), stack = fl_ctl->options & FL_OPT_STACKS ? fl_stack(f) : 0;
-    uint64_t number, now = fl_now_ns();
+    uint64_t number, now = fl_now_ns(), begun = f->acted_ns ? f->acted_ns : now;
     struct fl_event *e = fl_event_begin(&fl_ctl->firings, &number);
-    e->time_ns = now - fl_ctl->t0_ns;
-    e->duration_ns = 0;
+    e->time_ns = begun - fl_ctl->t0_ns;
+    e->duration_ns = now - begun;
     fill(e, f, names, value, actor, stack);
     describe_rule(e, choice);
+    keep_first(choice, e, number);
     fl_event_end(e, number);
-    note_first(choice, number);
     return number + 1;
 }
 
@@ -149,6 +153,7 @@ void fl_amend_firing(const struct fl_frame *f, long result)
     if (__atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) - f->firing > ring->capacity / 2 ||
         __atomic_load_n(&e->sequence, __ATOMIC_ACQUIRE) != f->firing)
         return;
+    e->duration_ns = fl_now_ns() - f->acted_ns;
     __atomic_store_n(&e->result, fl_outcome(f->info, result), __ATOMIC_RELAXED);
     __atomic_store_n(&e->state, f->state, __ATOMIC_RELEASE);
 }

@@ -87,6 +87,7 @@ struct fl_frame {
     int foreign;                     /* a vfork child: per-process tables are its parent's */
     int injected;                    /* FL_LEFT_ALONE .. */
     struct fl_counters counters;
+    uint64_t acted_ns;               /* when the rule began to act, once it did */
     uint64_t firing;                 /* 1 + its number, once it is booked */
     uint32_t held;                   /* of struct fl_event */
     uint32_t actor;                  /* who it is, where that is not this thread */

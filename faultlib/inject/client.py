@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
 import os
@@ -164,8 +163,9 @@ class Attached:
 
     def events(self) -> list[Event]:
         """The firings since the session began, oldest first."""
-        after = self._events[-1].number + 1 if self._events else 0
-        self._events += [Event.from_dict(event) for event in self._connection.ask("events", after=after)["events"]]
+        settled = next((i for i, event in enumerate(self._events) if event.held), len(self._events))
+        after = self._events[settled - 1].number + 1 if settled else 0
+        self._events[settled:] = [Event.from_dict(event) for event in self._connection.ask("events", after=after)["events"]]
         return list(self._events)
 
     def close(self) -> None:
@@ -188,12 +188,16 @@ class Member(Attached):
 # finding
 
 
-def _mine() -> Iterator[Place]:
+def _is_mine(place: Place) -> bool:
+    try:
+        return os.stat(place.path).st_uid == os.geteuid()
+    except OSError:  # it has just ended
+        return False
+
+
+def _changeable() -> Iterator[Place]:
     """The sessions that this user may change: root everybody's."""
-    for place in folder.places():
-        with contextlib.suppress(OSError):
-            if os.geteuid() in (0, os.stat(place.path).st_uid) and folder.owner_lives(place):
-                yield place
+    return (place for place in folder.places() if (_is_mine(place) or os.geteuid() == 0) and folder.owner_lives(place))
 
 
 def _titles(places: Sequence[Place]) -> list[str]:
@@ -218,7 +222,7 @@ def find(which: str | int | None) -> Place:
 
     Raises UsageError that names those there are.
     """
-    places = list(_mine())
+    places = list(_changeable())
     titles = _titles(places)
     if which is None:
         if len(places) == 1:
@@ -230,10 +234,15 @@ def find(which: str | int | None) -> Place:
     found = [place for place, title in zip(places, titles, strict=True) if wanted in (title, str(place.pid))]
     if not found and wanted.isdigit():
         found = [place for place in places if _runs_in(place, int(wanted))]
+    if len(found) > 1 and not wanted.isdigit():
+        found = [place for place in found if _is_mine(place)] or found
     if len(found) == 1:
         return found[0]
-    if found:
+    if found and wanted.isdigit():
         raise UsageError(f"process {wanted} has several sessions; name them")
+    if found:
+        owners = ", ".join(str(place.pid) for place in found)
+        raise UsageError(f"several users have a session called {wanted}; say which by its process: {owners}")
     other = [place for place in folder.places() if wanted in (folder.read_name(place.path), str(place.pid))]
     if any(folder.owner_lives(place) for place in other):
         raise UsageError(f"the session {wanted} is another user's")
@@ -280,7 +289,10 @@ def sessions() -> list[Listed]:
 
 
 def join(name: str, new: Sequence[Rule], *, label: str = "", seed: int | None = None) -> Member:
-    """Joins the session of that name, starting it if there is none. Raises UsageError and RuleError."""
+    """Joins this user's session of that name, starting it if there is none. Raises UsageError and RuleError.
+
+    Never another user's, not even as root: whoever owns a session decides what is loaded into its programs.
+    """
     folder.check_name(name)
     here = WorkingDirectory.current()
     request = {
@@ -288,7 +300,8 @@ def join(name: str, new: Sequence[Rule], *, label: str = "", seed: int | None = 
     }  # fmt: skip
     deadline = time.monotonic() + JOIN_S
     while True:
-        named = [place for place in _mine() if folder.read_name(place.path) == name]
+        mine = filter(_is_mine, folder.places())
+        named = [place for place in mine if folder.read_name(place.path) == name and folder.owner_lives(place)]
         connection = None
         try:
             connection = Connection.to(named[0]) if named else _start_host(name, seed)

@@ -149,7 +149,11 @@ class ControlBlock:
 
     def area(self, kind: str, offset: str) -> Any:
         """Returns the area at `ctl.<offset>` as a pointer to `kind`."""
-        return ffi.cast(f"{kind} *", ffi.cast("char *", self.ctl) + getattr(self.ctl, offset))
+        return self.at(kind, getattr(self.ctl, offset))
+
+    def at(self, kind: str, offset: int) -> Any:
+        """Returns what lies at an offset of the block as a pointer to `kind`."""
+        return ffi.cast(f"{kind} *", ffi.cast("char *", self.ctl) + offset)
 
     def now_ns(self) -> int:
         """The session time in nanoseconds."""
@@ -168,10 +172,6 @@ class ControlBlock:
             lib.fl_disarm(self.ctl)
 
     # reading
-
-    def first_event(self, slot: int) -> int:
-        """The number of a rule's first firing among the events, -1 if it never fired."""
-        return int(self.area("struct fl_tally", "tallies_off")[slot].first_event) - 1
 
     def count(self, slot: int) -> Count:
         """The counters of one rule over all processes, those that ended included."""

@@ -42,7 +42,8 @@ class Event(NamedTuple):
     `path2` is the second of two names; of a copy, it is the source's. The `path` of a new symbolic link is its content, as given.
     `extra` is one more argument of some operations: a mode, a protection, a clock, an exit status, a copy's source; `offset` of a
     nanosleep is its time in nanoseconds. `frames` are the source lines it was made from, innermost first. `ended` is false for a
-    call that did not come back (exit, exec).
+    call that did not come back (exit, exec, the last of whoever is killed); `held` for one that was still under way in its fault
+    when this was read.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Event(NamedTuple):
     extra: int
     result: int
     ended: bool
+    held: bool
     actor: Actor
     rule: int | None
     effect: str | None
@@ -71,9 +73,9 @@ class Event(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """The result as a person would say it: a number, or the errno's name."""
+        """The result as a person would say it: a number, the errno's name, `...` for none so far, `?` for none at all."""
         if not self.ended:
-            return "?"
+            return "..." if self.held else "?"
         return errno.errorcode.get(-self.result, str(self.result)) if self.result < 0 else str(self.result)
 
     @property
@@ -201,7 +203,7 @@ class Decoder:
         path, path2, actor, stack, flags, extra, fd, op, rule, effect, _, state, *_ = _SHAPE.unpack(shape)
         return Event(
             sequence - 1, time_ns, duration_ns, op, self.path(path), self.path(path2), fd if fd >= 0 else None, size, offset,
-            flags, extra, result, state not in UNENDED, self.actor(actor), rule - 1 if rule else None,
+            flags, extra, result, state not in UNENDED, state == HELD, self.actor(actor), rule - 1 if rule else None,
             _EFFECTS.get(effect) if rule else None, nth, self.frames(stack),
         )  # fmt: skip
 
@@ -227,6 +229,24 @@ class EventReader:
             data = bytes(ffi.buffer(self._batch, count * RECORD.size))
             found.extend(map(self._decoder.event, records(data)))
         return found
+
+    def again(self, number: int) -> Event | None:
+        """Returns a record that was read before as it is by now; None if others have taken its place."""
+        ring = self._block.at("struct fl_event", self._ring.offset)
+        event = self._look_at(ring + (number & (self._ring.capacity - 1)))
+        return event if event and event.number == number else None
+
+    def first(self, slot: int) -> Event | None:
+        """Returns the first firing of a rule, if there is one."""
+        return self._look_at(self._block.area("struct fl_event", "firsts_off") + slot)
+
+    def _look_at(self, record: Any) -> Event | None:
+        """Reads a record where it lies, and once more if it changed meanwhile."""
+        data = None
+        while data != (data := bytes(ffi.buffer(record, RECORD.size))):
+            continue
+        (raw,) = records(data)
+        return self._decoder.event(raw) if raw[0] else None
 
 
 class Joiner:

@@ -101,6 +101,7 @@ class Session:
         self._owner = os.getpid()
         self._closed = False
         self._seen: list[Event] = []
+        self._held: list[int] = []
         self._reader: EventReader | None = None
         try:
             self._folder = folders.create(self.block.descriptor, self.block.ctl.uid)
@@ -363,24 +364,31 @@ class Session:
     def events(self) -> list[Event]:
         """The firings since the session began, oldest first (the last 4,096 if nobody asked in between)."""
         with self._in_use():
-            if self._reader is None and self.block.ctl.firings.head:
-                from faultlib.inject.events import EventReader
-
-                self._reader = EventReader(self.block, self.block.ctl.firings)
-            if self._reader is not None:
-                self._seen.extend(self._reader.read())
+            reader = self._event_reader()
+            if reader:
+                known = len(self._seen)
+                self._seen.extend(reader.read())
+                self._held = [i for i in (*self._held, *range(known, len(self._seen))) if self._seen[i].held]
+                for i in self._held:
+                    self._seen[i] = reader.again(self._seen[i].number) or self._seen[i]
             return list(self._seen)
+
+    def _event_reader(self) -> EventReader | None:
+        if self._reader is None and self.block.ctl.firings.head:
+            from faultlib.inject.events import EventReader
+
+            self._reader = EventReader(self.block, self.block.ctl.firings)
+        return self._reader
 
     def report(self) -> list[RuleReport]:
         """Each rule that was ever live, with its counters and its first firing."""
         with self._in_use():
             if not self._known:
                 return []
-            firsts = {event.number: event for event in self.events() if event.rule is not None}
-            live, block = self.block.live.rules, self.block
+            live, block, reader = self.block.live.rules, self.block, self._event_reader()
             return [
                 RuleReport(
-                    slot, rule, slot in live, block.count(slot), firsts.get(block.first_event(slot)), self._below.get(slot)
+                    slot, rule, slot in live, block.count(slot), reader.first(slot) if reader else None, self._below.get(slot)
                 )
                 for slot, rule in self._known.items()
             ]

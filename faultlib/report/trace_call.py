@@ -142,12 +142,16 @@ def result(event: Event) -> str:
     if not event.ended:
         return "?"
     if kind == "object":
-        return "NULL" if not event.result else "object"
+        return "NULL" if not event.result else "object" if event.result > 0 else f"NULL {_name(event)}"
     if event.result < 0 and -event.result in errno.errorcode:
-        return f"-1 {errno.errorcode[-event.result]}"
+        return f"-1 {_name(event)}"
     if event.result > 0:
         return ADDRESS if kind == "pointer" else RESULT
     return hex(event.result & (1 << 64) - 1) if kind == "pointer" else str(event.result)
+
+
+def _name(event: Event) -> str:
+    return errno.errorcode.get(-event.result, str(-event.result))
 
 
 def is_error(op: int, value: int) -> bool:
@@ -157,7 +161,7 @@ def is_error(op: int, value: int) -> bool:
 
 def can_fail(operation: Operation) -> bool:
     """Whether small negative results are errors."""
-    return operation.result not in ("none", "object")
+    return operation.result != "none"
 
 
 def moves_bytes(operation: Operation) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -199,6 +201,38 @@ def test_another_users_session_is_refused() -> None:
         assert as_nobody(lambda: str(client.attach())) == "UsageError: no session is running"
         assert as_nobody(lambda: str(client.Connection.to(folder.places()[0]))) == refused
         assert as_nobody(lambda: str([(one.name, one.snapshot) for one in client.sessions()])) == "[('mine', None)]"
+
+
+def test_a_name_is_one_s_own_also_for_root(tmp_path: Path) -> None:
+    """Whoever owns a session decides what is loaded into its programs."""
+    if os.getuid():
+        pytest.skip("only root can be two users")
+    Path(folder.base()).chmod(0o1777)
+    read, write = os.pipe()
+
+    def owns() -> str:
+        with api.Session("mkdir:error=EIO", name="mine"):
+            os.write(write, b"!")
+            signal.pause()
+        return ""
+
+    thread = threading.Thread(target=as_nobody, args=(owns,))
+    thread.start()
+    os.read(read, 1)
+    (place,) = folder.places()
+    try:
+        with api.Session.attach("mine") as theirs:
+            assert len(theirs.report()) == 1
+        done = subprocess.run(
+            [sys.executable, "-m", "faultlib", "run", "--session", "mine", "--", "mkdir", tmp_path / "d"],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        with api.Session(name="mine"), api.Session.attach("mine") as ours:
+            assert ours.report() == []
+    finally:
+        os.kill(place.pid, signal.SIGKILL)
+        thread.join()
 
 
 BAD_LINES = [b"\n", b"nonsense\n", b"[]\n", b'"x"\n', b'{"do": "dance"}\n', b'{"do": "add"}\n', b'{"do": "add", "rules": 7}\n',

@@ -22,7 +22,7 @@ def rule_text(slot: int) -> str:
 
 
 def _failed(event: Event) -> bool:
-    return event.ended and -4096 < event.result < 0 and ALL_OPERATIONS[event.op].result not in ("none", "object")
+    return event.ended and -4096 < event.result < 0 and ALL_OPERATIONS[event.op].result != "none"
 
 
 def _descriptor(fd: int | None, path: str | None) -> str:
@@ -69,7 +69,7 @@ def _result(event: Event) -> str:
     if not event.ended:
         return "?"
     if kind == "object":
-        return "object" if event.result else "NULL"
+        return "object" if event.result > 0 else f"NULL {errno.errorcode.get(-event.result, -event.result)}" if event.result else "NULL"
     if -event.result in errno.errorcode:
         return f"-1 {errno.errorcode[-event.result]}"
     return hex(event.result & (1 << 64) - 1) if kind == "pointer" else str(event.result)

@@ -179,3 +179,66 @@ def test_the_result_of_a_late_call_is_in_its_event(tmp_path: Path) -> None:
     with api.Session(["write:delay=10ms:error=EIO:path=*/f", "write:delay=10ms:path=*/g"]) as session:
         session.run(["sh", "-c", "echo hi > f; echo hi > g"], cwd=tmp_path, stderr=subprocess.DEVNULL)
         assert [(event.ended, event.outcome) for event in session.events()] == [(True, "EIO"), (True, "3")]
+
+
+def events(session: api.Session) -> list[tuple[int, bool, bool]]:
+    return [(event.result, event.ended, event.held) for event in session.events()]
+
+
+@pytest.mark.parametrize(("rule", "result"), [("hang", 3), ("stop", 3), ("delay=1h", 3), ("error=EIO:delay=1h", -5)])
+def test_a_fault_that_was_looked_at_before_its_end_has_its_result_after_it(rule: str, result: int, tmp_path: Path) -> None:
+    with api.Session([f"write:{rule}:path=f"], cwd=tmp_path) as session:
+        child = session.popen(["bash", "-c", "echo hi > f"], cwd=tmp_path)
+        wait_until(lambda: bool(session.events()), "it has begun")
+        assert events(session) == [(0, False, True)]
+        session.remove(0)
+        child.wait(DEADLINE_S)
+        assert events(session) == [(result, True, False)]
+        assert session.events()[0].duration_ns > 0
+
+
+def test_a_fault_that_never_ends_is_said_to_be_held(tmp_path: Path) -> None:
+    with api.Session(["write:hang:path=f"], cwd=tmp_path) as session:
+        child = session.popen(["bash", "-c", "echo hi > f"], cwd=tmp_path)
+        wait_until(lambda: bool(session.events()), "it hangs")
+        child.kill()
+        child.wait()
+        assert events(session) == [(0, False, True)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "ended", "result"),
+    [("kill=before", False, 0), ("kill=after", True, 0), ("kill=before:delay=1ms", False, 0), ("error=EIO:delay=20ms", True, -5)],
+)
+def test_what_is_said_of_a_rename(rule: str, ended: bool, result: int, tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with api.Session([f"rename:{rule}"], cwd=tmp_path) as session:
+        session.run(["mv", "a", "b"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        (event,) = session.events()
+        assert (event.ended, event.result, event.held) == (ended, result, False)
+        assert event.duration_ns >= (20_000_000 if "20ms" in rule else 0)
+
+
+def test_the_first_of_more_faults_than_are_kept_is_known(tmp_path: Path) -> None:
+    with api.Session(["write:delay=1ns:path=f:when=2+"], cwd=tmp_path) as session:
+        session.run(["dd", "if=/dev/zero", "of=f", "bs=1", "count=9000"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+        (row,) = session.report()
+        assert row.first and (row.count.fired, row.first.nth, row.first.path) == (8999, 2, str(tmp_path / "f"))
+
+
+@pytest.mark.parametrize("program", [["ls", "d"], [sys.executable, "-c", "import os; os.listdir('d')"]])
+def test_a_directory_that_cannot_be_read_has_failed(program: list[str], tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    with api.Session(["readdir:error=EIO:path=d"], cwd=tmp_path) as session:
+        assert session.run(program, cwd=tmp_path, stderr=subprocess.DEVNULL).returncode
+        assert {event.result for event in session.events()} == {-5}
+
+
+def test_the_end_of_a_directory_is_no_error_and_leaves_errno_alone(compiled: Compile, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for rule in ("readdir:delay=1ms", "readdir:error=EIO:when=99"):
+        with api.Session([rule], cwd=tmp_path) as session:
+            done = session.run([compiled("ends"), "d"], cwd=tmp_path, capture_output=True, text=True)
+            assert done.stdout == "3 times, errno 77\n"
+            assert [event.result for event in session.events()] == ([1, 1, 0] if "delay" in rule else [])
+

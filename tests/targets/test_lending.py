@@ -231,7 +231,7 @@ def test_other_reasons_are_said(faultlib: Run, tmp_path: Path) -> None:
     setuid.write_bytes(Path("/bin/true").read_bytes())
     setuid.chmod(0o4755)
     script = f"./static; {WAYS[0]} ./setuid; \"{sys.executable}\" -m faultlib run -q -- true"
-    done = faultlib("run", "-e", "write:error=EIO", "--", "bash", "-c", script)
+    done = faultlib("run", "-e", "write:error=EIO:path=none", "--", "bash", "-c", script)
     assert f"{tmp_path}/static: it is statically linked" in done.stderr
     assert f"{tmp_path}/setuid: it is setuid or setgid" in done.stderr
     assert "true: it belongs to a session of its own" in done.stderr

@@ -128,6 +128,12 @@ def test_size_and_offset(under: Under, compiled: Compile) -> None:
     assert exact.out.splitlines()[1:] == ["write -1 EIO", "write 100", "writev 120", "pwrite 10", "pwrite -1 EIO"]
 
 
+@pytest.mark.parametrize("program", [["bash", "-c", "echo x >> f"], [sys.executable, "-c", "open('f', 'ab', 0).write(b'x')"]])
+def test_an_appended_write_begins_at_the_end(program: list[str], under: Under, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("12345")
+    assert under(["write:error=EIO:path=f:offset=0..4", "write:error=EIO:path=f:offset=5"], *program).counts == [(0, 0), (1, 1)]
+
+
 @pytest.mark.parametrize(
     ("proc", "failed"),
     [("comm:dash", "dash"), ("comm:bash", "bash"), ("comm:*ash", "bash dash"), ("lineage:1", "bash"), ("lineage:1.*", "dash"), ("!comm:bash", "dash"), ("label:worker", "bash dash"), ("label:leader", "")],
