@@ -57,7 +57,7 @@ int fl_own(struct fl_ctl *ctl);
 void fl_disown(struct fl_ctl *ctl);
 int fl_continue_stopped(const struct fl_ctl *ctl, uint32_t rule);
 int fl_guard_reap(int pid);
-int fl_spawn(const char *file, char *const *argv, char *const *envp, uint64_t mask);
+int fl_spawn(const char *file, char *const *argv, char *const *envp, uint64_t mask, int ignores_children);
 void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct fl_clock_state *state);
 void fl_clock_bind(struct fl_ctl *ctl);
 void fl_disarm(struct fl_ctl *ctl);

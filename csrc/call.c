@@ -256,11 +256,11 @@ void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice)
 }
 
 /* Before something that may not come back: whoever watches should see it, and whoever is killed in it was hit. */
-void fl_book_begun(struct fl_frame *f, const struct fl_choice *choice)
+void fl_book_begun(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     uint8_t state = f->state;
     f->state = FL_CALL_HELD;
-    fl_book(f, 0, choice);
+    fl_book(f, result, choice);
     f->state = state;
     f->injected = FL_INJECTED;
     fl_journal_held(f, choice);
@@ -306,7 +306,7 @@ static long act(struct fl_frame *f, const struct fl_choice *choice)
         errno = 0;
     f->acted_ns = fl_now_ns();
     if (rule->delay_ns && rule->effect != FL_EFFECT_DELAY) {
-        fl_book_begun(f, choice);
+        fl_book_begun(f, 0, choice);
         interrupted = fl_wait(f, choice, fl_delay_ns(choice));
     }
     long result = interrupted ? fl_fail(f, interrupted) : fl_effects[rule->effect](f, choice);

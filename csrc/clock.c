@@ -241,12 +241,23 @@ int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns, uint32_t ac
     struct sight s = {.faked = 0};
     if (proc)
         s = look(proc, which, now, at_ns, FL_FAR_NS, slots);
-    if (s.faked)
+    if (s.faked && actor) /* without one there is no room for more either */
         book(proc, which, FL_OP_CLOCK_NANOSLEEP, &s, slots, actor);
-    else
+    if (!s.faked)
         s = (struct sight){.value_ns = now, .wait_ns = at_ns - now, .rate = FL_RATE_ONE};
     *sight = (struct fl_sight){.value_ns = s.value_ns, .wait_ns = s.wait_ns, .seen = s.seen, .rate = s.rate};
     return s.faked;
+}
+
+void fl_clock_meet(int which, int64_t ahead_ns, uint32_t actor)
+{
+    uint16_t slots[FL_LIVE_RULES];
+    struct fl_proc *proc = actor && fl_owner_alive() ? fl_self_page.self.proc : NULL;
+    struct sight s = {.faked = 0};
+    if (proc)
+        s = look(proc, which, fl_clock_real_ns(own_clock[which]) + ahead_ns, 0, 0, slots);
+    if (s.faked)
+        book(proc, which, FL_OP_CLOCK_NANOSLEEP, &s, slots, actor);
 }
 
 /* Real nanoseconds to wait; 0: reached. */

@@ -98,6 +98,9 @@ struct fl_sight { int64_t value_ns, wait_ns; uint64_t seen, rate; };
 #define FL_FAR_NS (10ll * 365 * 86400 * FL_SECOND_NS)
 int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns, uint32_t actor);
 
+/* Books what the clock will be by then, for a timer that is about to go off: its process may end at that. As above. */
+void fl_clock_meet(int which, int64_t ahead_ns, uint32_t actor);
+
 void fl_timed_setup(void);
 void fl_timers_after_fork(void);
 

@@ -27,8 +27,9 @@ int fl_op_count(void);
 #define FL_GUARD_DESCRIPTORS 5
 int fl_guard_spawn(struct fl_ctl *ctl, const int *descriptors, const char *folder);
 int fl_guard_reap(int pid);
-/* Starts a program with these signals blocked (bit N - 1 is signal N). Returns its pid, or -errno if it could not be started. */
-int fl_spawn(const char *file, char *const argv[], char *const envp[], uint64_t mask);
+/* Starts a program with these signals blocked (bit N - 1 is signal N), and SIGCHLD ignored or not. Returns its pid, or -errno if it
+ * could not be started. */
+int fl_spawn(const char *file, char *const argv[], char *const envp[], uint64_t mask, int ignores_children);
 
 /* The calling thread of the controller owns the session from now on. Returns an errno. fl_disown is for the same thread. */
 int fl_own(struct fl_ctl *ctl);

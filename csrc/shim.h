@@ -175,7 +175,7 @@ uint32_t fl_native_stack(const long *arguments);
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);
 extern const fl_effect_fn fl_effects[FL_EFFECT_COUNT];
 void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice);
-void fl_book_begun(struct fl_frame *f, const struct fl_choice *choice);
+void fl_book_begun(struct fl_frame *f, long result, const struct fl_choice *choice);
 /* The same for a disk that said no, beside whatever else acts. */
 void fl_book_disk(struct fl_frame *f, long result, const struct fl_choice *disk);
 /* The call, while a space rule takes part in it. */

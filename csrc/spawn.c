@@ -6,19 +6,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const int defaults[] = {SIGPIPE, SIGXFSZ}; /* Python ignores them for itself */
+/* Python ignores two signals for itself, and we have SIGCHLD back. */
+static void set_signals(uint64_t mask, int ignores_children)
+{
+    struct sigaction usual = {.sa_handler = SIG_DFL}, ignored = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &usual, NULL);
+    sigaction(SIGXFSZ, &usual, NULL);
+    if (ignores_children)
+        sigaction(SIGCHLD, &ignored, NULL);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+}
 
-int fl_spawn(const char *file, char *const argv[], char *const envp[], uint64_t mask)
+int fl_spawn(const char *file, char *const argv[], char *const envp[], uint64_t mask, int ignores_children)
 {
     volatile int error = 0;
     uint64_t all = ~0ull, before;
-    struct sigaction usual = {.sa_handler = SIG_DFL};
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof before); /* no handler may run in the child */
     pid_t pid = vfork();
     if (!pid) {
-        for (unsigned i = 0; i < sizeof defaults / sizeof *defaults; i++)
-            sigaction(defaults[i], &usual, NULL);
-        syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+        set_signals(mask, ignores_children);
         execve(file, argv, envp);
         error = errno;
         _exit(127);

@@ -26,7 +26,7 @@ FL_EFFECT(kill)
 
 FL_EFFECT(signal)
 {
-    fl_book_begun(f, choice);
+    fl_book_begun(f, 0, choice);
     fl_sys3(SYS_tgkill, fl_sys1(SYS_getpid, 0), fl_sys1(SYS_gettid, 0), choice->rule->signal);
     return fl_invoke(f);
 }
@@ -55,7 +55,7 @@ static long hold_lifeline(long pid)
 FL_EFFECT(stop)
 {
     long pid = fl_sys1(SYS_getpid, 0);
-    fl_book_begun(f, choice);
+    fl_book_begun(f, 0, choice);
     __atomic_store_n(&f->proc->stopped_by, choice->rule->id + 1, __ATOMIC_SEQ_CST);
     long lifeline = hold_lifeline(pid);
     if (fl_owner_alive())

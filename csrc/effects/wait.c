@@ -107,20 +107,19 @@ FL_EFFECT(delay)
     if (choice->rule->phase == FL_AFTER) {
         long result = fl_invoke(f);
         int error = errno;
-        fl_book(f, result, choice);
-        fl_journal_held(f, choice);
+        fl_book_begun(f, result, choice);
         fl_wait(f, choice, fl_delay_ns(choice));
         errno = error;
         return result;
     }
-    fl_book_begun(f, choice);
+    fl_book_begun(f, 0, choice);
     int interrupted = fl_wait(f, choice, fl_delay_ns(choice));
     return interrupted ? fl_fail(f, interrupted) : fl_invoke(f);
 }
 
 FL_EFFECT(hang)
 {
-    fl_book_begun(f, choice);
+    fl_book_begun(f, 0, choice);
     int interrupted = fl_wait(f, choice, ~0ull);
     return interrupted ? fl_fail(f, interrupted) : fl_invoke(f);
 }

@@ -13,6 +13,7 @@
 
 #define FIRES_NS 20000
 #define FIRES_LOOKS 1000
+#define SOON_NS 5000000
 
 int64_t fl_spec_ns(const struct timespec *t)
 {
@@ -126,6 +127,8 @@ long fl_timer_arm(struct fl_timer *t, int64_t owed)
     long result = owed && t->interval_ns ? give_late(t, wait) : set_in(t, wait, t->real_interval_ns);
     t->seen = s.seen;
     t->met_ns = s.value_ns;
+    if (wait < FL_KEEPER_NS) /* before the keeper looks */
+        fl_clock_meet(t->which, wait, t->actor);
     if (result || !fl_owner_alive())
         t->pid = 0;
     return result;
@@ -215,7 +218,16 @@ static void rearm(struct fl_timer *t)
         t->pid = 0;
 }
 
-void fl_timer_look_after(struct fl_timer *t)
+/* A timer that goes off soon meets the clock as it is then; before that, somebody should be awake. */
+static int64_t meet(const struct fl_timer *t)
+{
+    int64_t left = t->real_ns - now_of(t);
+    if (left >= 0 && left <= SOON_NS)
+        fl_clock_meet(t->which, left, t->actor);
+    return left > SOON_NS && left - SOON_NS < FL_KEEPER_NS ? left - SOON_NS : FL_KEEPER_NS;
+}
+
+int64_t fl_timer_look_after(struct fl_timer *t)
 {
     struct fl_sight s;
     int faked = fl_clock_sight(&s, t->which, t->at_ns, t->actor);
@@ -225,4 +237,5 @@ void fl_timer_look_after(struct fl_timer *t)
         rearm(t);
     else
         t->met_ns = s.value_ns;
+    return t->pid ? meet(t) : FL_KEEPER_NS;
 }

@@ -16,7 +16,6 @@
 #include "wrap.h"
 
 #define TIMERS 256
-#define KEEPER_NS 50000000
 #define KEEPER_STACK 16384
 
 static struct fl_timer timers[TIMERS]; /* the first place is the interval timer's */
@@ -46,6 +45,7 @@ static _Noreturn void keep(void)
     for (;;) {
         uint32_t seen = __atomic_load_n(&armed_word, __ATOMIC_ACQUIRE), changes = __atomic_load_n(&fl_ctl->release, __ATOMIC_ACQUIRE);
         int some = 0;
+        struct timespec nap = {.tv_nsec = FL_KEEPER_NS};
         fl_owner_alive();
         for (int i = 0; i < TIMERS; i++) {
             uint32_t armed = ARMED;
@@ -53,11 +53,11 @@ static _Noreturn void keep(void)
             if (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) != ARMED || t->pid != pid ||
                 !__atomic_compare_exchange_n(&t->state, &armed, IN_HAND, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
                 continue;
-            fl_timer_look_after(t);
+            int64_t most = fl_timer_look_after(t);
+            nap.tv_nsec = most < nap.tv_nsec ? most : nap.tv_nsec;
             some |= t->pid == pid;
             __atomic_store_n(&t->state, t->pid == pid ? ARMED : RESTING, __ATOMIC_RELEASE);
         }
-        struct timespec nap = {.tv_nsec = KEEPER_NS};
         if (some)
             fl_sys(SYS_futex, &fl_ctl->release, FUTEX_WAIT, changes, &nap);
         else
@@ -359,4 +359,14 @@ FL_EXPORT unsigned alarm(unsigned seconds)
     if (!set_timer(INTERVAL_TIMER, 0, 0, &given, &before, &result))
         return FL_REAL(alarm, unsigned, unsigned)(seconds);
     return (unsigned)before.it_value.tv_sec + (before.it_value.tv_nsec >= 500000000 || (before.it_value.tv_nsec && !before.it_value.tv_sec));
+}
+
+FL_EXPORT useconds_t ualarm(useconds_t us, useconds_t interval)
+{
+    long result;
+    struct itimerval given = {{.tv_sec = interval / 1000000, .tv_usec = interval % 1000000}, {.tv_sec = us / 1000000, .tv_usec = us % 1000000}};
+    struct itimerspec finest = finer(&given), before = {{0, 0}, {0, 0}};
+    if (!set_timer(INTERVAL_TIMER, 0, 0, &finest, &before, &result))
+        return FL_REAL(ualarm, useconds_t, useconds_t, useconds_t)(us, interval);
+    return (useconds_t)(before.it_value.tv_sec * 1000000 + before.it_value.tv_nsec / 1000);
 }

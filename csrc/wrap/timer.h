@@ -3,6 +3,8 @@
 #define FL_TIMER_H
 #include "../clock.h"
 
+#define FL_KEEPER_NS 50000000 /* how long the keeper naps */
+
 enum fl_timer_kind { NO_TIMER, DESCRIPTOR, POSIX_TIMER, INTERVAL_TIMER };
 enum fl_timer_state { RESTING, IN_HAND, ARMED };
 
@@ -40,8 +42,8 @@ int64_t fl_timer_pass(struct fl_timer *t, int64_t value_ns);
 /* Sets the kernel's timer by what the clock is now: to give so many ticks at once, and the next one at at_ns. Once the session
  * is over it needs no keeper any more. Returns -errno. */
 long fl_timer_arm(struct fl_timer *t, int64_t owed);
-/* The keeper's look at an armed timer. Uses no libc and no thread's storage. */
-void fl_timer_look_after(struct fl_timer *t);
+/* The keeper's look at an armed timer. Returns how long it may look away at the most. Uses no libc and no thread's storage. */
+int64_t fl_timer_look_after(struct fl_timer *t);
 
 #pragma GCC visibility pop
 

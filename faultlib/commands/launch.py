@@ -61,10 +61,10 @@ def run(command: Sequence[str], env: Mapping[str, str], image: target.Image, rem
     """
     preload = image.preload(env["LD_PRELOAD"])
     _make_sure_of_descriptors()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, it would take the status with it
+    ignored = signal.signal(signal.SIGCHLD, signal.SIG_DFL) is signal.SIG_IGN  # that would take the status with it
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
-        status = _stand_in(_spawn(command, {**env, "LD_PRELOAD": preload}, mask))
+        status = _stand_in(_spawn(command, {**env, "LD_PRELOAD": preload}, mask, ignored))
         if remains:
             _outlast(remains)
         return status
@@ -85,11 +85,12 @@ def _make_sure_of_descriptors() -> None:
             os.close(descriptor)
 
 
-def _spawn(command: Sequence[str], env: Mapping[str, str], mask: Iterable[int]) -> int:
+def _spawn(command: Sequence[str], env: Mapping[str, str], mask: Iterable[int], ignores_children: bool) -> int:
     file = target.find(command[0])
     words = _pointers(command)
     variables = _pointers([f"{name}={value}" for name, value in env.items()])
-    pid = int(lib.fl_spawn(os.fsencode(file), words[-1], variables[-1], sum(1 << number - 1 for number in mask)))
+    blocked = sum(1 << number - 1 for number in mask)
+    pid = int(lib.fl_spawn(os.fsencode(file), words[-1], variables[-1], blocked, ignores_children))
     if pid < 0:  # too many arguments, no permission for that file system ...
         raise NotExecutable(f"{command[0]}: {os.strerror(-pid).lower()}")
     return pid

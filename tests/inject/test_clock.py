@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -285,6 +286,19 @@ def test_a_timer_that_is_set_on_a_faked_clock_has_met_it(command: list[str]) -> 
         assert row.count.fired == row.count.matched >= 1
 
 
+@pytest.mark.parametrize("timer", ["signal.alarm(9)", "signal.setitimer(0, 9)", "ctypes.CDLL(None).ualarm(900000, 0)"])
+def test_a_clock_that_jumps_past_a_timer_has_met_whom_it_ends(timer: str) -> None:
+    code = f"import ctypes, signal, sys; sys.stdin.read(1); {timer}; signal.pause()"
+    with Session() as session:
+        child = session.popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+        assert child.stdin
+        session.add(f"clock:jump=1h:clock=monotonic:at={session.snapshot().time_ns // 1000000 + 500}ms")
+        child.stdin.close()
+        assert child.wait(30) == -signal.SIGALRM
+        (row,) = session.report()
+        assert row.count.fired >= 1
+
+
 def test_a_wait_that_a_live_change_ends_has_met_it() -> None:
     with Session(["clock:offset=0s:clock=monotonic"]) as session:
         child = session.popen(["sleep", "3600"])
@@ -294,3 +308,9 @@ def test_a_wait_that_a_live_change_ends_has_met_it() -> None:
         session.clock("rate", 100000, clock="monotonic")
         assert child.wait(30) == 0
         assert session.report()[1].count.fired == 1
+
+
+def test_a_timer_that_is_gone_before_the_clock_changes_has_not_met_it() -> None:
+    with Session(["clock:jump=1h:clock=monotonic:at=1h"]) as session:
+        session.run(["timeout", "60", "true"])
+        assert session.report()[0].count.fired == 0

@@ -126,4 +126,8 @@ def test_signals_are_as_a_shell_leaves_them() -> None:
     bare = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     under = [sys.executable, "-m", "faultlib", "run", "-q", "--"]
     assert subprocess.run([*under, *command], capture_output=True, text=True, check=True).stdout == bare
+    for name in ("CHLD", "INT", "USR1"):
+        ignoring = ["sh", "-c", f"trap '' {name}; exec \"$@\"", "sh"]
+        bare = subprocess.run([*ignoring, *command], capture_output=True, text=True, check=True).stdout
+        assert subprocess.run([*ignoring, *under, *command], capture_output=True, text=True, check=True).stdout == bare
     assert subprocess.run([*under, "perl", "-e", "kill 33, $$; sleep 9"]).returncode == 128 + 33
