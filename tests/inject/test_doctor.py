@@ -215,6 +215,8 @@ def test_where_sessions_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setattr(folder, "base", lambda: spaced)
     assert doctor.session_folder().verdict == "fatal"
     monkeypatch.setattr(folder, "base", lambda: tmp_path)
+    assert doctor.session_folder().verdict == "ok"
+    monkeypatch.delenv("FAULTLIB_DIR")
     assert doctor.session_folder().verdict == "note"
     monkeypatch.setattr(folder, "base", lambda: tmp_path / "missing")
     assert doctor.session_folder().verdict == "fatal"
