@@ -176,6 +176,7 @@ struct fl_clock_step {
     int64_t shift_s;
     int64_t shift_ns;
     uint64_t rules;             /* which of the state's `slot` make it what it is */
+    uint64_t lasting;           /* those of them that leave their mark: all but offsets */
 };
 struct fl_clock_course { uint64_t count; struct fl_clock_step step[FL_CLOCK_STEPS]; };
 struct fl_clock_state {

@@ -106,13 +106,13 @@ static int64_t real_wait(const struct fl_clock_course *course, int64_t now, int6
     return most;
 }
 
-/* The rules behind a step, and behind those that went by since this process last looked: a freeze that is over has acted too. */
+/* The rules behind a step, and behind those that went by since this process last looked: a freeze that is over shows in it. */
 static uint64_t rules_since(const struct fl_proc *proc, int which, const struct fl_clock_course *course, uint64_t step, uint64_t seen)
 {
     const struct fl_self *self = &fl_self_page.self;
     uint64_t before = self->proc == proc ? __atomic_load_n(&self->clock_seen[which], __ATOMIC_RELAXED) : 0, rules = course->step[step].rules;
     for (uint64_t i = before >> 8 == seen >> 8 ? (before & 255) + 1 : 0; i < step; i++)
-        rules |= course->step[i].rules;
+        rules |= course->step[i].lasting;
     return rules;
 }
 

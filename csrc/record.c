@@ -198,8 +198,10 @@ int fl_journal_begin(struct fl_frame *f, const struct fl_choice *choice)
 /* After a call. An exec comes here just before it is carried out; the child of a fork leaves the record to its parent. */
 void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
-    if (!result && makes_a_child(f->op))
+    if (!result && makes_a_child(f->op)) {
+        fl_thread.parting = f->started;
         return;
+    }
     if (!result && f->info->result == FL_RESULT_EXEC)
         f->state = FL_CALL_BEGUN;
     record_call(f, result, choice);
@@ -234,6 +236,8 @@ void fl_journal_late(unsigned op, uint8_t state, long result)
     int error = errno;
     long none[6] = {0};
     struct fl_frame f = {.op = op, .a = none, .info = &fl_op_table[op], .fd = -1, .state = state};
+    if (makes_a_child(op))
+        f.started = fl_thread.parting;
     if ((f.proc = fl_here(&f.foreign)))
         record_call(&f, result, NULL);
     errno = error;

@@ -66,6 +66,7 @@ struct fl_thread {
     char path[48];
     void *left_behind;    /* by a spawned child's exec in our memory: a mapping of so many bytes, to be given back by us */
     size_t left_bytes;
+    uint64_t parting;     /* when the child that is being made was asked for, in the unit of the journal */
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];

@@ -65,6 +65,7 @@ class Step(Frozen):
     rate: int
     shift_ns: int
     rules: int
+    lasting: int
 
     def drift_at(self, real_ns: int) -> int:
         return self.drift_ns + ((real_ns - self.real_ns) * self.rate >> 32)
@@ -99,7 +100,7 @@ class Course:
                 self.jumps[rule.slot] = rule.change.ns
 
     def _step(self, rules: list[ClockRule | None], session_ns: int, real_ns: int, drift_ns: int) -> Step:
-        rate, shift, mask, jumps = RATE_ONE, 0, 0, dict(self.jumps)
+        rate, shift, mask, passing, jumps = RATE_ONE, 0, 0, 0, dict(self.jumps)
         for place, rule in enumerate(rules):
             if rule is None or compiler.happens_at_a_call(rule.rule) or not rule.is_on(session_ns):
                 continue
@@ -107,13 +108,14 @@ class Course:
             match rule.change.verb:
                 case "offset":
                     shift += rule.change.ns
+                    passing |= 1 << place
                 case "jump":
                     jumps[rule.slot] = rule.change.ns
                 case "rate":
                     rate = rate * int(rule.change.rate * RATE_ONE) >> 32
                 case "freeze":
                     rate = 0
-        return Step(session_ns, real_ns, drift_ns, rate, shift + sum(jumps.values()), mask)
+        return Step(session_ns, real_ns, drift_ns, rate, shift + sum(jumps.values()), mask, mask & ~passing)
 
 
 class Domain:
@@ -263,5 +265,5 @@ def _fill(course: Any, steps: list[Step]) -> None:
     course.count = len(steps)
     for row, step in zip(course.step, steps, strict=False):
         row.from_ns, row.virtual_ns = step.real_ns, step.drift_ns + step.shift_ns
-        row.rate, row.rules = step.rate, step.rules
+        row.rate, row.rules, row.lasting = step.rate, step.rules, step.lasting
         row.shift_s, row.shift_ns = divmod(row.virtual_ns - row.from_ns, SECOND_NS)

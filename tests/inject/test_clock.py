@@ -314,3 +314,12 @@ def test_a_timer_that_is_gone_before_the_clock_changes_has_not_met_it() -> None:
     with Session(["clock:jump=1h:clock=monotonic:at=1h"]) as session:
         session.run(["timeout", "60", "true"])
         assert session.report()[0].count.fired == 0
+
+
+@pytest.mark.parametrize(("effect", "fired"), [("offset=1h", 0), ("freeze", 1), ("jump=1h", 1)])
+def test_what_was_over_when_a_program_began_counts_if_it_left_its_mark(effect: str, fired: int) -> None:
+    with Session([f"clock:{effect}:clock=monotonic:at=0s" + (":for=50ms" if effect != "jump=1h" else "")]) as session:
+        while session.snapshot().time_ns < 60_000_000:
+            time.sleep(0.01)
+        session.run(["perl", "-e", "use Time::HiRes; Time::HiRes::clock_gettime(1)"])
+        assert session.report()[0].count.fired == fired
