@@ -175,3 +175,21 @@ def test_a_script_with_an_interpreter_of_another_libc_is_named(faultlib: Run, tm
     named = faultlib("run", "--", "bash", "-c", "./script; echo $?")
     assert named.stdout == "3\n"
     assert "not covered" in named.stderr and "script" in named.stderr
+
+
+def test_a_program_that_changes_is_looked_at_again(tmp_path: Path) -> None:
+    """One parent starts the same name again and again: a script, then another program, a static one, and the first again."""
+    for name, option in (("dynamic", "-O0"), ("static", "-static")):
+        subprocess.run(["gcc", option, "-x", "c", "-o", tmp_path / name, "-"], input=b"int main(void) { return 0; }", check=True)
+    code = (
+        "import os, shutil, subprocess, time\n"
+        "for name in ('dynamic', 'dynamic', 'static', 'static', 'dynamic', 'static'):\n"
+        "    os.unlink('p') if os.path.exists('p') else None\n"
+        "    os.link(name, 'p') if name == 'dynamic' else shutil.copy(name, 'p')\n"
+        "    os.utime('p', (1, 1)); time.sleep(2.1)\n"
+        "    [subprocess.run(['./p'], check=True) for _ in range(3)]\n"
+    )
+    with api.Session() as session:
+        session.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+        states = [process.state for process in session.processes() if process.lineage != "1"]
+        assert states == ["exited"] * 6 + ["exec-pending"] * 6 + ["exited"] * 3 + ["exec-pending"] * 3
