@@ -14,8 +14,8 @@ from faultlib.bench.subjects import Subject
 from faultlib.errors import FaultlibError
 from faultlib.inject.session import Session
 
-BATCH_NS = {"write": 1_000_000, "open": 2_000_000, "fsync": 1_000_000, "clock": 1_000_000, "fork": 1_000, "exec": 1_000}
-"""How long one batch of an operation should take; a process is a batch of its own."""
+BATCH_NS = {"write": 1_000_000, "open": 2_000_000, "fsync": 1_000_000, "clock": 1_000_000, "fork": 4_000_000, "exec": 8_000_000}
+"""How long one batch of an operation should take: long enough to forget what the one before left in the caches."""
 
 
 @dataclass(slots=True)
