@@ -142,13 +142,18 @@ static int identify(const char *path, struct known *file)
     return 1;
 }
 
+static int same(const struct known *one, const struct known *other)
+{
+    return one->inode == other->inode && one->device == other->device && one->size == other->size &&
+           one->changed_s == other->changed_s && one->changed_ns == other->changed_ns;
+}
+
 static int recall(const struct known *file, struct fl_image *image)
 {
     uint32_t before = __atomic_load_n(&turn, __ATOMIC_ACQUIRE);
     struct known known = last;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (before & 1 || __atomic_load_n(&turn, __ATOMIC_RELAXED) != before || known.inode != file->inode || known.device != file->device ||
-        known.size != file->size || known.changed_s != file->changed_s || known.changed_ns != file->changed_ns)
+    if (before & 1 || __atomic_load_n(&turn, __ATOMIC_RELAXED) != before || !same(&known, file))
         return 0;
     *image = known.image;
     return 1;
@@ -189,10 +194,10 @@ static int read_image(const char *path, struct fl_image *image)
 
 void fl_look_at_image(const char *path, struct fl_image *image)
 {
-    struct known file;
+    struct known file, after;
     int known = identify(path, &file);
     if (known && recall(&file, image))
         return;
-    if (read_image(path, image) && known)
+    if (read_image(path, image) && known && identify(path, &after) && same(&file, &after)) /* not exchanged while it was read */
         remember(&file, image);
 }
