@@ -26,38 +26,70 @@ __attribute__((weak, visibility("hidden"))) void *__dso_handle FL_EARLY;
 
 union fl_self_page fl_self_page; /* first in .bss: what the kernel is told of it then cuts the mapping once, not twice */
 
-/* After a fork: the parent's slot and the number that the prepare handler gave to the child. */
-static struct fl_proc *forked_from FL_EARLY;
-static __thread uint32_t fork_number;
+struct fl_attached fl_attached FL_EARLY;
+static int is_wiped FL_EARLY; /* the kernel has been told of fl_self_page */
+static __thread uint32_t fork_number; /* that the prepare handler gave to the child */
 
 /* In a child, right after the fork or at its first armed call: a slot of its own, counters at zero. */
-void fl_after_fork(void)
+static struct fl_proc *become_child(int pid)
 {
-    if (!forked_from || fl_self_page.self.proc)
-        return;
+    struct fl_proc *parent = fl_attached.proc;
     fl_timers_after_fork();
-    int pid = (int)fl_sys1(SYS_getpid, 0);
-    struct fl_proc *parent = forked_from;
     uint32_t nth = fork_number ? fork_number : __atomic_add_fetch(&parent->children, 1, __ATOMIC_RELAXED);
     fork_number = 0;
     fl_thread = (struct fl_thread){.identity = fl_hash("1"), .path = "1"};
     struct fl_proc *proc = fl_claim_child(parent, nth, pid);
-    fl_self_page.self.pid = pid;
+    fl_attached = (struct fl_attached){proc, pid};
     if (!proc) { /* no slot left: counted, and nothing is injected here */
         fl_ctl = &no_session;
-        return;
+        return NULL;
     }
     proc->entries = parent->entries;
     proc->flags |= parent->flags & (FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON | FL_PROC_NO_STACKS);
-    forked_from = proc;
-    fl_self_page.self.proc = proc;
+    if (is_wiped)
+        fl_self_page.self.proc = proc;
+    return proc;
 }
+
+/* Has the kernel tell us of forks from now on. It cuts a mapping in two for that, which would cost a program that starts and ends
+ * more than anything else of ours: so not before somebody asks. */
+static struct fl_proc *have_forks_told(void)
+{
+    if (!is_wiped)
+        fl_sys3(SYS_madvise, &fl_self_page, sizeof fl_self_page, MADV_WIPEONFORK);
+    fl_self_page.self.proc = fl_attached.proc;
+    is_wiped = 1;
+    return fl_attached.proc;
+}
+
+/* A child that was made behind libc's back runs on its parent's memory, or on a copy: the kernel knows. */
+static int shares_memory_with(int pid, int parent)
+{
+    return fl_sys3(SYS_kcmp, pid, parent, 1 /* KCMP_VM */) == 0;
+}
+
+/* When the wiped page does not say who we are. */
+__attribute__((noinline)) struct fl_proc *fl_find_self(void)
+{
+    if (!fl_attached.proc)
+        return NULL;
+    int pid = (int)fl_sys1(SYS_getpid, 0);
+    if (is_wiped)
+        return become_child(pid);
+    if (pid != fl_attached.pid && (shares_memory_with(pid, fl_attached.pid) || !become_child(pid)))
+        return fl_attached.proc;
+    return have_forks_told();
+}
+
+/* For whoever has its number at hand and needs nothing more: the kernel need not be told for it. */
+struct fl_proc *fl_self_by_pid(int pid) { return pid == fl_attached.pid ? fl_attached.proc : fl_own(); }
 
 static void before_fork(void)
 {
     fl_python_before_fork();
-    if (fl_self_page.self.proc)
-        fork_number = __atomic_add_fetch(&fl_self_page.self.proc->children, 1, __ATOMIC_RELAXED);
+    struct fl_proc *proc = fl_self_by_pid((int)fl_sys1(SYS_getpid, 0));
+    if (proc)
+        fork_number = __atomic_add_fetch(&proc->children, 1, __ATOMIC_RELAXED);
 }
 
 static void after_fork_in_parent(void)
@@ -69,8 +101,10 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     fl_python_after_fork(1);
-    fl_after_fork();
+    if (fork_number) /* nobody has asked since */
+        become_child((int)fl_sys1(SYS_getpid, 0));
 }
+
 /* The image by the name that it was started under: the kernel passed it, while asking /proc costs as much as a thousand calls. */
 static void name_image(struct fl_proc *proc)
 {
@@ -103,9 +137,7 @@ static void attach(const char *path)
         fl_ctl = &no_session;
         return;
     }
-    fl_sys3(SYS_madvise, &fl_self_page, sizeof fl_self_page, MADV_WIPEONFORK);
-    fl_self_page.self = (struct fl_self){.proc = proc, .pid = pid};
-    forked_from = proc;
+    fl_attached = (struct fl_attached){proc, pid};
     fl_thread.identity = fl_hash("1");
     fl_append(fl_thread.path, "1");
     proc->entries = fl_patch_entries();
@@ -133,8 +165,7 @@ int fl_owner_alive(void)
  * At every end that comes by here: exit() is no call of _exit that anybody sees. */
 __attribute__((destructor(101))) static void tidy_up(void)
 {
-    struct fl_proc *proc = fl_self_page.self.proc;
-    if (!fl_ctl->magic || fl_owner_alive() || (proc && proc->pid != fl_self_page.self.pid)) /* to us there all seem dead */
+    if (!fl_ctl->magic || fl_owner_alive() || (fl_attached.proc && fl_attached.proc->pid != fl_attached.pid)) /* to us there all seem dead */
         return;
     /* A guard that is not at work yet may be dying too. */
     unsigned wait_ms = __atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE) == FL_CLOSED_BY_TARGET ? 300 : 0;
@@ -147,10 +178,9 @@ __attribute__((destructor(101))) static void tidy_up(void)
 
 void fl_leave(void)
 {
-    struct fl_proc *proc = fl_self_page.self.proc;
-    if (!proc || fl_self_page.self.pid != (int)fl_sys1(SYS_getpid, 0))
+    if (!fl_attached.proc || fl_attached.pid != (int)fl_sys1(SYS_getpid, 0))
         return;
-    __atomic_store_n(&proc->state, FL_PROC_EXITED, __ATOMIC_RELEASE);
+    __atomic_store_n(&fl_attached.proc->state, FL_PROC_EXITED, __ATOMIC_RELEASE);
     tidy_up();
 }
 

@@ -22,17 +22,15 @@ long fl_invoke(struct fl_frame *f)
 static __attribute__((noinline)) struct fl_proc *find_slot(int *foreign)
 {
     int pid = fl_thread.spawning ? (int)fl_sys1(SYS_getpid, 0) : 0;
-    if (pid && pid != fl_self_page.self.pid) {
+    if (pid && pid != fl_attached.pid) {
         *foreign = 1;
         if (!fl_thread.child || fl_thread.child_pid != pid) {
-            fl_thread.child = fl_claim_child(fl_self_page.self.proc, fl_thread.spawning, pid);
+            fl_thread.child = fl_claim_child(fl_attached.proc, fl_thread.spawning, pid);
             fl_thread.child_pid = pid;
         }
         return fl_thread.child;
     }
-    if (!fl_self_page.self.proc)
-        fl_after_fork();
-    return fl_self_page.self.proc;
+    return fl_own();
 }
 
 /* The slot of whoever runs this: this process, or a vfork or posix_spawn child on this process' memory. */

@@ -72,7 +72,7 @@ static struct fl_proc *here(void)
         fl_boot();
     if (!fl_ctl->magic)
         return NULL;
-    return fl_self_page.self.proc ? fl_self_page.self.proc : fl_here(&foreign);
+    return fl_here(&foreign);
 }
 
 static const struct fl_clock_step *step_at(const struct fl_clock_course *course, int64_t real_ns)
@@ -236,7 +236,7 @@ int fl_deadline_begin(struct fl_deadline *d, clockid_t id, int absolute, const s
 int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns, uint32_t actor)
 {
     uint16_t slots[FL_LIVE_RULES];
-    struct fl_proc *proc = fl_owner_alive() ? fl_self_page.self.proc : NULL;
+    struct fl_proc *proc = fl_owner_alive() ? fl_own() : NULL;
     int64_t now = fl_clock_real_ns(own_clock[which]);
     struct sight s = {.faked = 0};
     if (proc)
@@ -252,7 +252,7 @@ int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns, uint32_t ac
 void fl_clock_meet(int which, int64_t ahead_ns, uint32_t actor)
 {
     uint16_t slots[FL_LIVE_RULES];
-    struct fl_proc *proc = actor && fl_owner_alive() ? fl_self_page.self.proc : NULL;
+    struct fl_proc *proc = actor && fl_owner_alive() ? fl_own() : NULL;
     struct sight s = {.faked = 0};
     if (proc)
         s = look(proc, which, fl_clock_real_ns(own_clock[which]) + ahead_ns, 0, 0, slots);

@@ -171,8 +171,9 @@ static int get_ready(void *unused)
         py.PyErr_Clear();
     fl_thread.dumping = 0;
     restore_signals(signals);
-    if (!ready && fl_self_page.self.proc)
-        __atomic_fetch_or(&fl_self_page.self.proc->flags, FL_PROC_NO_STACKS, __ATOMIC_RELAXED);
+    struct fl_proc *proc = ready ? NULL : fl_own();
+    if (proc)
+        __atomic_fetch_or(&proc->flags, FL_PROC_NO_STACKS, __ATOMIC_RELAXED);
     __atomic_store_n(&state, ready ? READY : UNABLE, __ATOMIC_RELEASE);
     errno = error;
     return 0;

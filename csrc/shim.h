@@ -45,8 +45,7 @@ extern uint8_t fl_fd_kinds[FL_MAX_FDS]; /* FL_KIND_*; 0: not asked yet */
 
 /* This process. In a page that the kernel wipes on fork, so that no child, however made, takes its parent's place. */
 struct fl_self {
-    struct fl_proc *proc; /* null: fresh after a fork, or not attached */
-    int32_t pid;
+    struct fl_proc *proc; /* null: not attached, fresh after a fork, or nobody has asked yet */
     uint64_t who_mask;    /* positions whose process predicate accepts us */
     uint64_t who_check;   /* who_mask ^ its generation: threads that write both at once cannot leave a pair that fits */
     uint64_t clock_seen[FL_CLOCKS]; /* the state of each clock that was last met: clock.c */
@@ -55,6 +54,9 @@ struct fl_self {
 };
 union fl_self_page { struct fl_self self; char page[4096]; } __attribute__((aligned(4096)));
 extern union fl_self_page fl_self_page;
+
+/* Who took a slot here last: this process, or in a child that nobody has noticed yet the one that made it. */
+extern struct fl_attached { struct fl_proc *proc; int32_t pid; } fl_attached;
 
 /* A thread. `spawning` stands while a vfork or posix_spawn child may be running on this very thread's memory. */
 struct fl_thread {
@@ -113,9 +115,10 @@ static inline long fl_result(const struct fl_op_info *info, long result)
 struct fl_proc *fl_here(int *foreign);
 uint64_t fl_lock_flags(const struct fl_frame *f);
 
-/* attach.c: constructor only, except fl_after_fork (forked child) and fl_owner_alive */
+/* attach.c: fl_boot is for the constructor */
 void fl_boot(void);
-void fl_after_fork(void);
+struct fl_proc *fl_find_self(void);
+struct fl_proc *fl_self_by_pid(int pid);
 int fl_owner_alive(void);
 void fl_leave(void);
 extern char fl_link_path[256];
@@ -201,6 +204,8 @@ void fl_spawn_end(void);
 
 /* arch/: entry patch. Constructor only. Returns a bit for each function that was patched. */
 uint32_t fl_patch_entries(void);
+/* The rest of it, before libc's aio first uses it. Whenever aio may be started. */
+void fl_patch_for_aio(void);
 /* What does the work of a function of libc, if that is patched; else the function itself. */
 void *fl_unpatched(void *function);
 /* Code that finds the function of a symbol at its first call: so many bytes for each symbol. */
@@ -232,6 +237,13 @@ static inline __attribute__((always_inline)) int fl_still_current(uint32_t gener
 
 /* Not one of the usual bad addresses, for which the kernel says EFAULT: null and its page, -1 and its. */
 static inline int fl_readable(const void *at) { return (uintptr_t)at - 4096 < -8192ul; }
+
+/* This process' slot; null: none. */
+static inline struct fl_proc *fl_own(void)
+{
+    struct fl_proc *known = fl_self_page.self.proc;
+    return fl_likely(known) ? known : fl_find_self();
+}
 
 /* Nothing is armed for this family. The gate is one relaxed load and a bit test. */
 #define FL_IDLE(OP) \

@@ -167,11 +167,13 @@ static void unmark_pending(struct fl_proc *proc)
 /* Whoever really runs this: exec is rare, so ask the kernel; an unmarked child that shares our memory gets its own slot. */
 static struct fl_proc *executing(void)
 {
-    int foreign;
-    if (!fl_thread.spawning && fl_self_page.self.proc && (int)fl_sys1(SYS_getpid, 0) != fl_self_page.self.pid)
-        return fl_claim_child(fl_self_page.self.proc,
-                              __atomic_add_fetch(&fl_self_page.self.proc->children, 1, __ATOMIC_RELAXED), (int)fl_sys1(SYS_getpid, 0));
-    return fl_here(&foreign);
+    int foreign, pid = (int)fl_sys1(SYS_getpid, 0);
+    if (fl_thread.spawning)
+        return fl_here(&foreign);
+    struct fl_proc *own = fl_self_by_pid(pid);
+    if (!own || pid == fl_attached.pid)
+        return own;
+    return fl_claim_child(own, __atomic_add_fetch(&own->children, 1, __ATOMIC_RELAXED), pid);
 }
 
 static int exec_with(exec_fn call, const char *path, char *const argv[], char *const envp[], const char *list, struct span link, const char *first,
@@ -296,7 +298,7 @@ FL_EXPORT int execv(const char *path, char *const argv[]) { return execve(path, 
 /* The search in PATH is libc's; with the entry patch each attempt comes back through execve. */
 static int search(const char *file, char *const argv[], char *const envp[])
 {
-    if (fl_self_page.self.proc && (fl_self_page.self.proc->flags & FL_PROC_PATCHED))
+    if (fl_attached.proc && (fl_attached.proc->flags & FL_PROC_PATCHED))
         return call_execvpe(file, argv, envp, 0, 0);
     return REFUSED(EXECVE, (long)file) ? -1 : exec(FL_OP_EXECVE, call_execvpe, NULL, file, argv, envp, 0, 0);
 }

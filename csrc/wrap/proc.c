@@ -13,7 +13,7 @@
 
 void fl_spawn_begin(void)
 {
-    struct fl_proc *proc = fl_self_page.self.proc;
+    struct fl_proc *proc = fl_own();
     if (proc) {
         fl_thread.child = NULL;
         fl_thread.spawning = __atomic_add_fetch(&proc->children, 1, __ATOMIC_RELAXED);
@@ -29,15 +29,17 @@ void fl_spawn_end(void)
     }
 }
 
-#define FORK(symbol)                                                              \
+/* `first` is for children that nobody tells of their birth: they find it out by themselves, which is surest in a wiped page. */
+#define FORK(symbol, first)                                                       \
     FL_EXPORT pid_t symbol(void);                                                 \
     FL_EXPORT pid_t symbol(void)                                                  \
     {                                                                             \
+        first;                                                                    \
         return FL_IDLE(FORK) ? FL_REAL(symbol, pid_t, void)() : (pid_t)FL_CALL(symbol, FORK, 0); \
     }
-FORK(fork)
-FORK(__fork)
-FORK(_Fork)
+FORK(fork, )
+FORK(__fork, )
+FORK(_Fork, fl_own())
 
 /* For vfork's assembly: 0 to go on; in the parent afterwards; and when a rule said no. */
 __attribute__((visibility("hidden"))) int fl_vfork_begin(void)
@@ -72,6 +74,8 @@ FL_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *argument, .
     int spawn = (flags & (CLONE_VM | CLONE_VFORK)) == (CLONE_VM | CLONE_VFORK);
     if (spawn)
         fl_spawn_begin();
+    else
+        fl_own();
     int result = FL_REAL(clone, int, int (*)(void *), void *, int, void *, long, long, long)(fn, stack, flags, argument, parent_tid,
                                                                                               tls, child_tid);
     if (spawn)

@@ -73,8 +73,9 @@ static long openat2(long dir, long path, long how, long size)
 /* What works behind our back is named in the summary. */
 static long note(uint32_t flag, long number, long a, long b)
 {
-    if (fl_self_page.self.proc)
-        __atomic_fetch_or(&fl_self_page.self.proc->flags, flag, __ATOMIC_RELAXED);
+    struct fl_proc *proc = fl_own();
+    if (proc)
+        __atomic_fetch_or(&proc->flags, flag, __ATOMIC_RELAXED);
     return REAL_SYSCALL(number, a, b);
 }
 
@@ -108,6 +109,15 @@ static __attribute__((noinline)) long wrapped(long number, long a, long b, long 
     }
 }
 
+static int makes_process(long number)
+{
+#ifdef SYS_fork
+    if (number == SYS_fork)
+        return 1;
+#endif
+    return number == SYS_clone || number == SYS_clone3;
+}
+
 FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long f);
 FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -116,6 +126,8 @@ FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long
     if (fl_unlikely(__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) & 1ull << FL_GATE_CLOCK_BIT) &&
         fl_timed_syscall(number, (long[6]){a, b, c, d, e, f}, &result))
         return result;
+    if (makes_process(number)) /* see _Fork */
+        fl_own();
     if (by_wrapper(number))
         return wrapped(number, a, b, c, d, e, f);
     if (!__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) || (at = find(number)) < 0)
