@@ -201,7 +201,8 @@ struct fl_text { uint64_t hash; uint32_t offset; uint32_t length; };
  * call's own record follows if it did not. LAST: the process dies before the call. */
 enum fl_event_state { FL_CALL_DONE, FL_CALL_BEGUN, FL_CALL_CAME_BACK, FL_CALL_HELD, FL_CALL_LAST };
 
-/* One record of the journal or of the firings. `sequence` is stored last: 1 + its number. */
+/* One record of the journal or of the firings. `sequence` is stored last: 1 + its number. What most records have none of comes last,
+ * in few stores. */
 struct fl_event {
     uint64_t sequence;
     uint64_t time_ns;           /* session time of its begin, 0 without times; in the journal's ring ticks with FL_OPT_TICKS */
@@ -211,16 +212,16 @@ struct fl_event {
     int64_t offset;
     uint64_t nth;               /* the rule's counter at the firing */
     uint32_t path;              /* interned path, 0: none */
-    uint32_t path2;
-    uint32_t actor;             /* interned text, 0: not known */
-    uint32_t stack;             /* interned text, 0: none */
-    uint32_t flags;
-    int32_t extra;              /* one more argument: mode, protection, clock, exit status */
     int32_t fd;
     uint16_t op;
-    uint16_t rule;              /* slot + 1 of the rule that fired */
-    uint8_t effect;
     uint8_t kind;
+    uint8_t effect;
+    uint32_t actor;             /* interned text, 0: not known */
+    uint32_t stack;             /* interned text, 0: none */
+    uint32_t path2;
+    uint32_t flags;
+    int32_t extra;              /* one more argument: mode, protection, clock, exit status */
+    uint16_t rule;              /* slot + 1 of the rule that fired */
     uint8_t state;              /* FL_CALL_* */
     uint8_t reserved;
     uint32_t held;              /* the low bits of 1 + the number of the record in which it was held, 0: it was not */

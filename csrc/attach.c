@@ -82,7 +82,7 @@ __attribute__((noinline)) struct fl_proc *fl_find_self(void)
 }
 
 /* For whoever has its number at hand and needs nothing more: the kernel need not be told for it. */
-struct fl_proc *fl_self_by_pid(int pid) { return pid == fl_attached.pid ? fl_attached.proc : fl_own(); }
+struct fl_proc *fl_self_by_pid(int pid) { return pid == fl_attached.pid ? fl_attached.proc : fl_myself(); }
 
 static void before_fork(void)
 {

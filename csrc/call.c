@@ -30,7 +30,7 @@ static __attribute__((noinline)) struct fl_proc *find_slot(int *foreign)
         }
         return fl_thread.child;
     }
-    return fl_own();
+    return fl_myself();
 }
 
 /* The slot of whoever runs this: this process, or a vfork or posix_spawn child on this process' memory. */

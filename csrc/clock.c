@@ -236,7 +236,7 @@ int fl_deadline_begin(struct fl_deadline *d, clockid_t id, int absolute, const s
 int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns, uint32_t actor)
 {
     uint16_t slots[FL_LIVE_RULES];
-    struct fl_proc *proc = fl_owner_alive() ? fl_own() : NULL;
+    struct fl_proc *proc = fl_owner_alive() ? fl_myself() : NULL;
     int64_t now = fl_clock_real_ns(own_clock[which]);
     struct sight s = {.faked = 0};
     if (proc)
@@ -252,7 +252,7 @@ int fl_clock_sight(struct fl_sight *sight, int which, int64_t at_ns, uint32_t ac
 void fl_clock_meet(int which, int64_t ahead_ns, uint32_t actor)
 {
     uint16_t slots[FL_LIVE_RULES];
-    struct fl_proc *proc = actor && fl_owner_alive() ? fl_own() : NULL;
+    struct fl_proc *proc = actor && fl_owner_alive() ? fl_myself() : NULL;
     struct sight s = {.faked = 0};
     if (proc)
         s = look(proc, which, fl_clock_real_ns(own_clock[which]) + ahead_ns, 0, 0, slots);

@@ -161,6 +161,7 @@ static int get_ready(void *unused)
     int error = errno;
     uint64_t signals = block_signals();
     fl_thread.dumping = 1;
+    fl_thread.plain_actor = 0;
     void *modules = py.PyImport_GetModuleDict();
     int was_there = py.PyDict_GetItemString(modules, "faulthandler") != NULL;
     void *callback = py.PyCFunction_NewEx(&on_exit, NULL, NULL);
@@ -171,7 +172,7 @@ static int get_ready(void *unused)
         py.PyErr_Clear();
     fl_thread.dumping = 0;
     restore_signals(signals);
-    struct fl_proc *proc = ready ? NULL : fl_own();
+    struct fl_proc *proc = ready ? NULL : fl_myself();
     if (proc)
         __atomic_fetch_or(&proc->flags, FL_PROC_NO_STACKS, __ATOMIC_RELAXED);
     __atomic_store_n(&state, ready ? READY : UNABLE, __ATOMIC_RELEASE);
@@ -260,6 +261,7 @@ uint32_t fl_python_stack(void)
     if (take(BUSY)) {
         length = frames = 0;
         fl_thread.dumping = 1;
+        fl_thread.plain_actor = 0;
         dump(dump_signal);
         fl_thread.dumping = 0;
         id = length ? fl_text(text, length) : 0;

@@ -135,6 +135,7 @@ uint64_t fl_record_firing(struct fl_frame *f, long result, const struct fl_choic
     struct names names = names_of(f, value);
     uint32_t actor = actor_of(f), stack = fl_ctl->options & FL_OPT_STACKS ? fl_stack(f) : 0;
     uint64_t number, now = fl_now_ns(), begun = f->acted_ns ? f->acted_ns : now;
+    fl_ring_need_room(&fl_ctl->firings);
     struct fl_event *e = fl_event_begin(&fl_ctl->firings, &number);
     e->time_ns = begun - fl_ctl->t0_ns;
     e->duration_ns = now - begun;
@@ -165,6 +166,7 @@ static uint64_t record_call(struct fl_frame *f, long result, const struct fl_cho
     struct names names = names_of(f, value);
     uint64_t number, end = fl_journal_time(), start = f->started ? f->started : end;
     uint32_t actor = actor_of(f), stack = fl_ctl->options & FL_OPT_STACKS ? fl_stack(f) : 0;
+    fl_ring_need_room(&fl_ctl->journal);
     struct fl_event *e = fl_event_begin(&fl_ctl->journal, &number);
     e->time_ns = start;
     e->duration_ns = end - start;
@@ -172,6 +174,30 @@ static uint64_t record_call(struct fl_frame *f, long result, const struct fl_cho
     describe_rule(e, choice);
     fl_event_end(e, number);
     return number;
+}
+
+uint32_t fl_plain_ops[FL_OPS];
+
+/* So that the next such call takes the way of fl_only_recorded. */
+static void note_plain(const struct fl_frame *f)
+{
+    uint32_t generation;
+    if (f->foreign || fl_thread.spawning || fl_thread.dumping || fl_ctl->options & FL_OPT_STACKS)
+        return;
+    fl_thread.plain_actor = fl_thread.actor;
+    int is_plain = !fl_current_set(&generation)->interest[f->op];
+    if (is_plain && fl_still_current(generation))
+        __atomic_store_n(&fl_plain_ops[f->op], generation, __ATOMIC_RELAXED);
+}
+
+/* fl_write_down, where that would have to call something. */
+long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct fl_described args)
+{
+    uint64_t ended = begun ? fl_journal_time() : 0;
+    int64_t value = fl_outcome(&fl_op_table[op], result);
+    fl_ring_need_room(&fl_ctl->journal);
+    fl_put_down(op, fd, args, value, begun, ended);
+    return result;
 }
 
 static int wanted(unsigned op)
@@ -205,6 +231,7 @@ void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *cho
     if (!result && f->info->result == FL_RESULT_EXEC)
         f->state = FL_CALL_BEGUN;
     record_call(f, result, choice);
+    note_plain(f);
 }
 
 /* The process dies now. */

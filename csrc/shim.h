@@ -55,6 +55,9 @@ struct fl_self {
 union fl_self_page { struct fl_self self; char page[4096]; } __attribute__((aligned(4096)));
 extern union fl_self_page fl_self_page;
 
+/* By operation: the generation for which its calls have only to be written down, as no rule is live for it. */
+extern uint32_t fl_plain_ops[FL_OPS];
+
 /* Who took a slot here last: this process, or in a child that nobody has noticed yet the one that made it. */
 extern struct fl_attached { struct fl_proc *proc; int32_t pid; } fl_attached;
 
@@ -70,6 +73,7 @@ struct fl_thread {
     size_t left_bytes;
     uint64_t parting;     /* when the child that is being made was asked for, in the unit of the journal */
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
+    uint32_t plain_actor; /* the same, 0 as well while spawning or dumping */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];
 };
@@ -158,6 +162,9 @@ void fl_journal_held(struct fl_frame *f, const struct fl_choice *choice);
 void fl_journal_late(unsigned op, uint8_t state, long result);
 uint64_t fl_now_ns(void);
 void fl_ring_wait(struct fl_ring *ring); /* for room */
+/* What the journal keeps of a call's arguments beside the descriptor. */
+struct fl_described { uint64_t size; int64_t offset; uint32_t flags; int32_t extra; };
+long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct fl_described args);
 
 /* text.c */
 uint32_t fl_text(const char *text, uint32_t n);
@@ -239,20 +246,23 @@ static inline __attribute__((always_inline)) int fl_still_current(uint32_t gener
 static inline int fl_readable(const void *at) { return (uintptr_t)at - 4096 < -8192ul; }
 
 /* This process' slot; null: none. */
-static inline struct fl_proc *fl_own(void)
+static inline struct fl_proc *fl_myself(void)
 {
     struct fl_proc *known = fl_self_page.self.proc;
     return fl_likely(known) ? known : fl_find_self();
 }
 
-/* Nothing is armed for this family. The gate is one relaxed load and a bit test. */
-#define FL_IDLE(OP) \
-    fl_likely(!(__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) & \
-                ((1ull << FL_FAMILY_OF_##OP) | \
-                 ((int)FL_FAMILY_OF_##OP == FL_FAM_OPEN || (int)FL_FAMILY_OF_##OP == FL_FAM_CLOSE ? 1ull << FL_FAM_TRACK : 0))))
+/* A bit for each family for which something is armed; and one, the sign, while the journal is on. */
+static inline uint64_t fl_gate(void) { return __atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED); }
+static inline int fl_gate_records(uint64_t gate) { return (int64_t)gate < 0; }
+#define FL_GATE_BITS(OP) \
+    ((1ull << FL_FAMILY_OF_##OP) | \
+     ((int)FL_FAMILY_OF_##OP == FL_FAM_OPEN || (int)FL_FAMILY_OF_##OP == FL_FAM_CLOSE ? 1ull << FL_FAM_TRACK : 0))
 
-/* The journal is on: its bit is the sign. */
-static inline int fl_recording(void) { return (int64_t)__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) < 0; }
+/* Nothing is armed for this family: one relaxed load and a bit test. */
+#define FL_IDLE(OP) fl_likely(!(fl_gate() & FL_GATE_BITS(OP)))
+
+static inline int fl_recording(void) { return fl_gate_records(fl_gate()); }
 
 #pragma GCC visibility pop
 

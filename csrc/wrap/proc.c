@@ -13,10 +13,11 @@
 
 void fl_spawn_begin(void)
 {
-    struct fl_proc *proc = fl_own();
+    struct fl_proc *proc = fl_myself();
     if (proc) {
         fl_thread.child = NULL;
         fl_thread.spawning = __atomic_add_fetch(&proc->children, 1, __ATOMIC_RELAXED);
+        fl_thread.plain_actor = 0;
     }
 }
 
@@ -39,7 +40,7 @@ void fl_spawn_end(void)
     }
 FORK(fork, )
 FORK(__fork, )
-FORK(_Fork, fl_own())
+FORK(_Fork, fl_myself())
 
 /* For vfork's assembly: 0 to go on; in the parent afterwards; and when a rule said no. */
 __attribute__((visibility("hidden"))) int fl_vfork_begin(void)
@@ -75,7 +76,7 @@ FL_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *argument, .
     if (spawn)
         fl_spawn_begin();
     else
-        fl_own();
+        fl_myself();
     int result = FL_REAL(clone, int, int (*)(void *), void *, int, void *, long, long, long)(fn, stack, flags, argument, parent_tid,
                                                                                               tls, child_tid);
     if (spawn)

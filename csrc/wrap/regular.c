@@ -25,24 +25,31 @@
             return ((type(*) types)fl_real[FL_SYM_##symbol])values;                                           \
         return (type)FL_CALL(symbol, OP, __VA_ARGS__);                                                        \
     }                                                                                                         \
+    FL_ARMED type symbol##_timed params                                                                       \
+    {                                                                                                         \
+        uint64_t begun = fl_journal_time();                                                                   \
+        type result = ((type(*) types)fl_real[FL_SYM_##symbol])values;                                        \
+        return (type)fl_write_down(FL_OP_##OP, &fl_info_##OP, (const long[6]){__VA_ARGS__}, (long)result, begun); \
+    }                                                                                                         \
     FL_ARMED type symbol##_recorded params                                                                    \
     {                                                                                                         \
         if (!FL_ONLY_RECORDED(OP, a))                                                                         \
             return symbol##_seen values;                                                                      \
-        uint64_t begun = fl_journal_time();                                                                   \
+        if (fl_ctl->options & FL_OPT_TIMES)                                                                   \
+            return symbol##_timed values;                                                                     \
         type result = ((type(*) types)fl_real[FL_SYM_##symbol])values;                                        \
-        fl_write_down(FL_OP_##OP, &fl_info_##OP, (const long[6]){__VA_ARGS__}, (long)result, begun);          \
-        return result;                                                                                        \
+        return (type)fl_write_down(FL_OP_##OP, &fl_info_##OP, (const long[6]){__VA_ARGS__}, (long)result, 0); \
     }                                                                                                         \
     FL_ARMED type symbol##_armed params                                                                       \
     {                                                                                                         \
-        if (fl_recording())                                                                                   \
-            return symbol##_recorded values;                                                                  \
         return FL_SHORT_WAY(OP, a) ? ((type(*) types)fl_real[FL_SYM_##symbol])values : symbol##_seen values;  \
     }                                                                                                         \
     FL_EXPORT type symbol params                                                                              \
     {                                                                                                         \
-        return FL_AT_REST(OP) ? ((type(*) types)fl_real[FL_SYM_##symbol])values : symbol##_armed values;      \
+        uint64_t gate = fl_gate();                                                                            \
+        if (fl_likely(!(gate & FL_AT_REST_BITS(OP))))                                                         \
+            return ((type(*) types)fl_real[FL_SYM_##symbol])values;                                           \
+        return fl_gate_records(gate) ? symbol##_recorded values : symbol##_armed values;                      \
     }                                                                                                         \
     FL_HIDDEN_TWIN(symbol)
 

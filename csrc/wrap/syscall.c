@@ -73,7 +73,7 @@ static long openat2(long dir, long path, long how, long size)
 /* What works behind our back is named in the summary. */
 static long note(uint32_t flag, long number, long a, long b)
 {
-    struct fl_proc *proc = fl_own();
+    struct fl_proc *proc = fl_myself();
     if (proc)
         __atomic_fetch_or(&proc->flags, flag, __ATOMIC_RELAXED);
     return REAL_SYSCALL(number, a, b);
@@ -127,7 +127,7 @@ FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long
         fl_timed_syscall(number, (long[6]){a, b, c, d, e, f}, &result))
         return result;
     if (makes_process(number)) /* see _Fork */
-        fl_own();
+        fl_myself();
     if (by_wrapper(number))
         return wrapped(number, a, b, c, d, e, f);
     if (!__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) || (at = find(number)) < 0)

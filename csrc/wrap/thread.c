@@ -49,7 +49,7 @@ static void *begin(void *given)
 
 FL_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*routine)(void *), void *argument)
 {
-    struct start *start = fl_own() ? take() : NULL;
+    struct start *start = fl_myself() ? take() : NULL;
     if (start) {
         start->routine = routine;
         start->argument = argument;

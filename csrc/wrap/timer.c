@@ -217,7 +217,7 @@ static int set(struct fl_timer *t, int absolute, const struct itimerspec *value,
         *result = fl_timer_kernel_set(t, 0, value, NULL);
         return 1;
     }
-    t->actor = fl_actor(fl_own(), 0);
+    t->actor = fl_actor(fl_myself(), 0);
     if (!at || !fl_clock_sight(&s, t->which, 0, t->actor))
         return 0;
     t->at_ns = absolute ? at : s.value_ns + at;
@@ -236,7 +236,7 @@ static int is_valid(const struct itimerspec *value)
 
 static int set_timer(enum fl_timer_kind kind, long id, int absolute, const struct itimerspec *value, struct itimerspec *old, long *result)
 {
-    if ((FL_CLOCKS_REAL && !keeper_pid) || !is_valid(value) || !fl_own())
+    if ((FL_CLOCKS_REAL && !keeper_pid) || !is_valid(value) || !fl_myself())
         return 0;
     uint64_t signals = hold_signals();
     struct fl_timer *t = find(kind, id);
@@ -276,7 +276,7 @@ FL_EXPORT int timerfd_create(int clock, int flags)
     if (fl_unlikely(!fl_real[0]))
         fl_boot();
     int fd = FL_REAL(timerfd_create, int, int, int)(clock, flags);
-    if (fd >= 0 && fl_own())
+    if (fd >= 0 && fl_myself())
         remember(DESCRIPTOR, fd, clock, 0);
     return fd;
 }
@@ -301,14 +301,14 @@ FL_EXPORT int timer_create(clockid_t clock, struct sigevent *restrict event, tim
     if (fl_unlikely(!fl_real[0]))
         fl_boot();
     int result = FL_REAL(timer_create, int, clockid_t, struct sigevent *, timer_t *)(clock, event, timer);
-    if (!result && fl_own() && (intptr_t)*timer >= 0)
+    if (!result && fl_myself() && (intptr_t)*timer >= 0)
         remember(POSIX_TIMER, (long)*timer, clock, !event ? SIGALRM : event->sigev_notify == SIGEV_SIGNAL ? event->sigev_signo : 0);
     return result;
 }
 
 FL_EXPORT int timer_delete(timer_t timer)
 {
-    if (fl_own())
+    if (fl_myself())
         forget(POSIX_TIMER, (long)timer);
     return FL_REAL(timer_delete, int, timer_t)(timer);
 }

@@ -23,7 +23,8 @@
 #define FL_REAL(symbol, type, ...) ((type(*)(__VA_ARGS__))fl_real[FL_SYM_##symbol])
 
 /* A copy is a read of its source too: it is at rest only when nothing is armed for reads either. */
-#define FL_AT_REST(OP) (FL_IDLE(OP) && (!fl_info_##OP.source || FL_IDLE(COPY_SOURCE)))
+#define FL_AT_REST_BITS(OP) (FL_GATE_BITS(OP) | (fl_info_##OP.source ? FL_GATE_BITS(COPY_SOURCE) : 0))
+#define FL_AT_REST(OP) fl_likely(!(fl_gate() & FL_AT_REST_BITS(OP)))
 
 /* A descriptor operation whose descriptor no rule wants takes the short way out; with two descriptors, it does not. */
 #define FL_SHORT_WAY(OP, first) \

@@ -200,7 +200,7 @@ class Decoder:
     def event(self, raw: Raw) -> Event:
         """Returns one record with everything that it refers to."""
         sequence, time_ns, duration_ns, result, size, offset, nth, shape = raw
-        path, path2, actor, stack, flags, extra, fd, op, rule, effect, _, state, *_ = _SHAPE.unpack(shape)
+        path, fd, op, _, effect, actor, stack, path2, flags, extra, rule, state, *_ = _SHAPE.unpack(shape)
         return Event(
             sequence - 1, time_ns, duration_ns, op, self.path(path), self.path(path2), fd if fd >= 0 else None, size, offset,
             flags, extra, result, state not in UNENDED, state == HELD, self.actor(actor), rule - 1 if rule else None,
