@@ -37,7 +37,6 @@ const char *fl_symbol(int i, int *op)
 static const char *const entries[] = {
 #if defined(__x86_64__)
 #define FL_ENTRY(name, ...) #name,
-#define FL_LATE_ENTRY(name, ...) #name,
 #include "arch/x86_64_entries.def"
 #endif
     NULL

@@ -211,8 +211,6 @@ void fl_spawn_end(void);
 
 /* arch/: entry patch. Constructor only. Returns a bit for each function that was patched. */
 uint32_t fl_patch_entries(void);
-/* The rest of it, before libc's aio first uses it. Whenever aio may be started. */
-void fl_patch_for_aio(void);
 /* What does the work of a function of libc, if that is patched; else the function itself. */
 void *fl_unpatched(void *function);
 /* Code that finds the function of a symbol at its first call: so many bytes for each symbol. */

@@ -3,6 +3,4 @@
 
 uint32_t fl_patch_entries(void) { return 0; }
 
-void fl_patch_for_aio(void) {}
-
 void *fl_unpatched(void *function) { return function; }

@@ -1,13 +1,11 @@
 /* Entry patch: glibc's own callers (stdio, opendir, system, popen) reach these functions without passing their symbols, so the
  * functions themselves begin with a jump into the wrapper. What the jump overwrites is not copied but done again in C: the
- * system call, as a cancellation point where the original is one. Constructor only, before there are other threads; what only
- * aio needs comes later, as each page that is written to costs a new process as much as a dozen system calls. */
+ * system call, as a cancellation point where the original is one. Constructor only, before there are other threads. */
 #include "../shim.h"
 #include "../sys.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -106,10 +104,8 @@ static const struct entry {
     void *to;      /* the wrapper */
     long number;   /* of its system call */
     void *again;   /* what the wrapper calls in the function's place */
-    int is_late;
 } entries[] = {
-#define FL_ENTRY(name, ...) {#name, __VA_ARGS__, 0},
-#define FL_LATE_ENTRY(name, ...) {#name, __VA_ARGS__, 1},
+#define FL_ENTRY(name, ...) {#name, __VA_ARGS__},
 #include "x86_64_entries.def"
 };
 #define ENTRIES (sizeof entries / sizeof *entries)
@@ -224,70 +220,6 @@ void *fl_unpatched(void *function)
     return function;
 }
 
-/* While other threads run, a function is redirected by one store, in place of its first instruction: by a short jump, which
- * reaches no farther than a long one that lies in dead code. */
-#define SHORT_JUMP_BYTES 5
-
-struct late { uint64_t *at, jump; };
-static struct { struct late entry[ENTRIES]; uint32_t n, bits, turn; } late FL_EARLY;
-
-/* Whether the first instruction is long enough, as far as we recognise it, and lies where one store reaches it. */
-static int can_be_late(const unsigned char *at)
-{
-    int is_long = (at[0] == 0x80 && at[1] == 0x3d) || (at[0] == 0x64 && at[1] == 0x8b) || at[0] == 0xb8;
-    return is_long && !((uintptr_t)at & 7);
-}
-
-/* Takes a redirection down for later; 0 if it cannot be made while others run. */
-static int put_off(unsigned i, unsigned char *at, struct dead *dead)
-{
-    int64_t distance = dead->at - (at + SHORT_JUMP_BYTES);
-    int32_t near = (int32_t)distance;
-    if (!can_be_late(at) || dead->bytes < JUMP_BYTES || near != distance)
-        return 0;
-    struct late *entry = &late.entry[late.n++];
-    write_jump(dead->at, entries[i].to);
-    *dead = (struct dead){dead->at + JUMP_BYTES, dead->bytes - JUMP_BYTES};
-    *entry = (struct late){.at = (uint64_t *)at};
-    memcpy(&entry->jump, at, sizeof entry->jump);
-    memcpy(&entry->jump, "\xe9", 1);
-    memcpy((char *)&entry->jump + 1, &near, sizeof near);
-    late.bits |= 1u << i;
-    return 1;
-}
-
-static int redirect_late(void)
-{
-    uintptr_t low = ~0ul, high = 0;
-    for (uint32_t i = 0; i < late.n; i++) {
-        uintptr_t at = (uintptr_t)late.entry[i].at;
-        low = at < low ? at : low;
-        high = at + sizeof(uint64_t) > high ? at + sizeof(uint64_t) : high;
-    }
-    low &= ~4095ul;
-    if (fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_WRITE | PROT_EXEC) < 0)
-        return 0;
-    for (uint32_t i = 0; i < late.n; i++)
-        __atomic_store_n(late.entry[i].at, late.entry[i].jump, __ATOMIC_SEQ_CST);
-    fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);
-    return 1;
-}
-
-void fl_patch_for_aio(void)
-{
-    enum { TO_DO, AT_WORK, DONE };
-    uint32_t turn = TO_DO;
-    if (fl_likely(!late.n || __atomic_load_n(&late.turn, __ATOMIC_ACQUIRE) == DONE))
-        return;
-    if (__atomic_compare_exchange_n(&late.turn, &turn, AT_WORK, 0, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
-        if (!redirect_late() && fl_attached.proc)
-            __atomic_fetch_and(&fl_attached.proc->entries, ~late.bits, __ATOMIC_RELAXED);
-        __atomic_store_n(&late.turn, DONE, __ATOMIC_RELEASE);
-    }
-    while (__atomic_load_n(&late.turn, __ATOMIC_ACQUIRE) != DONE)
-        sched_yield();
-}
-
 uint32_t fl_patch_entries(void)
 {
     unsigned char *at[ENTRIES];
@@ -322,8 +254,7 @@ uint32_t fl_patch_entries(void)
             continue;
         patched[i].at = at[i];
         patched[i].again = again;
-        if (!entries[i].is_late || !put_off(i, at[i], &dead))
-            write_jump(at[i], entries[i].to);
+        write_jump(at[i], entries[i].to);
         done |= 1u << i;
     }
     fl_sys3(SYS_mprotect, low, high - low, PROT_READ | PROT_EXEC);

@@ -49,6 +49,16 @@ def test_what_libc_does_inside(way: str, rule: str, said: str, under: Under, com
     assert (done.counts[0][1] > 0) == (not rule.startswith("read:") or way != "openat2")  # nftw and fts take an error for the end
 
 
+def test_functions_taken_from_libc_itself(under: Under, tmp_path: Path) -> None:
+    """By a handle of libc's, where the shim's symbols are not looked for, as ctypes and JNA do it: those whose entries are patched."""
+    (tmp_path / "f").touch()
+    code = "import ctypes, os; c = ctypes.CDLL('libc.so.6', use_errno=True); fd = os.open('f', os.O_RDWR)\n"
+    code += "for call in (c.fsync, c.fdatasync): print(call(fd), os.strerror(ctypes.get_errno()))"
+    done = under("fsync:error=EIO:path=f", sys.executable, "-c", code)
+    assert done.out == f"-1 {IO}\n" * 2
+    assert done.counts == [(2, 2)]
+
+
 def test_an_entry_is_counted_once(under: Under, compiled: Compile, tmp_path: Path) -> None:
     """The symbol and the patched entry behind it are one call, not two."""
     (tmp_path / "d").mkdir()

@@ -26,6 +26,8 @@ INSIDE = {
     "mkstemp": ["open"], "mkostemp64": ["open"], "mkdtemp": ["mkdir"], "tmpfile": ["open"], "opendir": ["open", "fstat"],
     "fdopendir": ["fstat"], "closedir": ["close"], "fopen": ["open"], "fopen64": ["open"], "fclose": ["close"], "fdopen": [],
     "fgetc": ["fstat", "read"], "fflush": ["write"], "realpath": ["readlink", "readlink"],
+    "aio_read": ["pread"], "aio_read64": ["pread"], "aio_write": ["pwrite"], "aio_write64": ["pwrite"],
+    "aio_fsync": ["fsync"], "aio_fsync64": ["fsync"], "lio_listio": ["pwrite"], "lio_listio64": ["pwrite"],
 }  # fmt: skip
 """What these functions of libc are made of."""
 FORTIFIED = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -55,6 +56,18 @@ def test_a_vfork_child_does_not_touch_the_parents_table(file: str, said: str, un
     done = under(f"write:error=EIO:path={file}", compiled("vforked"))
     assert done.out.replace("spawned: 1", "spawned: 2") == said.format(e="Input/output error")
     assert done.lineages == ["1", "1.1", "1.2"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the program makes its system call in x86-64 assembly")
+@pytest.mark.parametrize("before", ["early", "late"])
+@pytest.mark.parametrize(("way", "own"), [("fork", 1), ("vfork", 0)])
+def test_a_child_made_behind_libcs_back_is_found(way: str, own: int, before: str, compiled: Compile, tmp_path: Path) -> None:
+    """Whether or not its parent had been asked who it is."""
+    with api.Session([f"write:error=EIO:path={name}:when=1000" for name in ("child", "parent")], cwd=tmp_path) as session:
+        assert session.run([compiled("hidden"), way, before], cwd=tmp_path).returncode == 0
+        child, parent = (row.count.matched for row in session.report())
+        assert (child, parent) == (own + 1, 1 + (before == "early"))
+        assert sorted(p.lineage for p in session.processes()) == ["1", "1.1"]
 
 
 def test_the_parent_is_not_counted_for_its_vfork_child(under: Under, compiled: Compile) -> None:

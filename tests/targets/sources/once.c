@@ -73,6 +73,18 @@ static void leave(void) { syscall(231 /* exit_group */, 0); }
         end();                            \
     } while (0)
 #define ONCE(symbol, ...) ONCE_AFTER((void)0, symbol, __VA_ARGS__)
+/* Carried out by a thread of libc's. */
+#define ONCE_ASYNC(symbol, ...)           \
+    do {                                  \
+        any call = find(#symbol);         \
+        if (!call)                        \
+            break;                        \
+        mark(#symbol);                    \
+        call(__VA_ARGS__);                \
+        while (aio_error(&block) == EINPROGRESS) \
+            sched_yield();                \
+        end();                            \
+    } while (0)
 /* Of those that may come back twice, or never. */
 #define IN_CHILD(symbol, ...)             \
     do {                                  \
@@ -328,6 +340,21 @@ static void processes(void)
     IN_CHILD(quick_exit, 0);
 }
 
+static void asynchronous(void)
+{
+    struct aiocb block = {.aio_fildes = fd, .aio_buf = buffer, .aio_nbytes = 8}, *list[] = {&block};
+    ONCE_ASYNC(aio_read, &block);
+    ONCE_ASYNC(aio_read64, &block);
+    ONCE_ASYNC(aio_write, &block);
+    ONCE_ASYNC(aio_write64, &block);
+    ONCE_ASYNC(aio_fsync, O_SYNC, &block);
+    ONCE_ASYNC(aio_fsync64, O_SYNC, &block);
+    block.aio_lio_opcode = LIO_WRITE; /* libc writes its own there */
+    ONCE_ASYNC(lio_listio, LIO_WAIT, list, 1, NULL);
+    block.aio_lio_opcode = LIO_WRITE;
+    ONCE_ASYNC(lio_listio64, LIO_WAIT, list, 1, NULL);
+}
+
 /* Functions of libc that are no symbols of the shim's, whose own calls are. */
 static void inside(void)
 {
@@ -364,6 +391,7 @@ int main(int argc, char **argv)
     attributes();
     times();
     processes();
+    asynchronous();
     inside();
     leave();
 }
