@@ -21,13 +21,13 @@ SHIM = Path(faultlib.__file__).parent / "libfaultlib_preload.so"
 WRITE = {
     "idle": 8,
     "other": 8,
-    "miss": 45,
-    "count": 92,
-    "sixteen": 45,
+    "miss": 43,
+    "count": 90,
+    "sixteen": 43,
     "sixteen-sizes": 325,
     "sixteen-counting": 1120,
-    "record": 130,
-    "record-times": 142,
+    "record": 98,
+    "record-times": 133,
 }
 """Instructions that one write costs above a bare one, by the state of its session (faultlib.bench.subjects)."""
 
