@@ -20,8 +20,8 @@ AT_START = {"attach.c", "elf.c", "place.c", "slot.c", "string.c", "x86_64_patch.
 # Every exec in a session loads it: fewer mappings and pages are worth more there than what relro would guard.
 SHIM_FLAGS = """-std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-cast-function-type -Wno-array-parameter
     -fPIC -shared -fvisibility=hidden -ftls-model=initial-exec -fno-plt
-    -fno-strict-aliasing -fno-tree-slp-vectorize -fno-builtin -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch -Icsrc
-    -ffunction-sections -fdata-sections -Wl,--gc-sections
+    -fno-strict-aliasing -fno-tree-slp-vectorize -fno-builtin -fno-stack-protector -fomit-frame-pointer -fcf-protection=branch
+    -Icsrc -ffunction-sections -fdata-sections -Wl,--gc-sections
     -Wl,-z,initfirst -Wl,-z,now -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,-z,noexecstack
     -Wl,-Bsymbolic-functions -nostartfiles""".split()
 
