@@ -127,19 +127,26 @@ static __attribute__((noinline)) void look_at(const struct fl_frame *f, struct f
     }
 }
 
-/* Where a call on a descriptor begins. */
+#define APPENDING 16 /* RWF_APPEND */
+
+/* Where a call on a descriptor begins. Linux appends whatever the arguments say; an offset of -1 is none. */
 static long position(const struct fl_frame *f)
 {
     struct stat st;
-    if (f->info->family == FL_FAM_WRITE && fl_sys3(SYS_fcntl, f->fd, F_GETFL, 0) & O_APPEND && !fl_sys3(SYS_fstat, f->fd, (long)&st, 0))
+    int appends = f->info->family == FL_FAM_WRITE && ((f->op == FL_OP_PWRITEV2 && f->a[f->info->flags - 1] & APPENDING) ||
+                                                      fl_sys3(SYS_fcntl, f->fd, F_GETFL, 0) & O_APPEND);
+    if (appends && !fl_sys3(SYS_fstat, f->fd, (long)&st, 0))
         return st.st_size;
+    if (f->info->offset && f->a[f->info->offset - 1] != -1)
+        return f->a[f->info->offset - 1];
     return fl_sys3(SYS_lseek, f->fd, 0, SEEK_CUR);
 }
 
 /* What costs a system call or a reading of the clock, only for a rule that wants it. */
 static __attribute__((noinline)) void look_further(const struct fl_frame *f, uint32_t has, struct fl_look *look)
 {
-    if ((has & FL_HAS_OFFSET) && !(look->have & FL_LOOK_OFFSET) && f->fd >= 0 && f->info->result == FL_RESULT_COUNT) {
+    int has_argument = look->have & FL_LOOK_OFFSET, may_lie = f->info->family == FL_FAM_WRITE || (has_argument && look->offset == -1);
+    if ((has & FL_HAS_OFFSET) && (!has_argument || may_lie) && f->fd >= 0 && f->info->result == FL_RESULT_COUNT) {
         look->offset = position(f);
         look->have |= look->offset >= 0 ? FL_LOOK_OFFSET : 0;
     }
@@ -309,10 +316,14 @@ static long act(struct fl_frame *f, const struct fl_choice *choice)
     }
     long result = interrupted ? fl_fail(f, interrupted) : fl_effects[rule->effect](f, choice);
     int error = errno;
+    if (fl_is_new_child(f, result))
+        return result;
     if (f->injected == FL_INJECTED)
         fl_book(f, result, choice);
     else if (!f->injected && !f->firing)
         fl_not_fired(choice);
+    if (f->sym == FL_SYM_fl_nothing && !result) /* its wrapper goes on, and knows the result */
+        fl_thread.parting = (struct fl_parting){fl_thread.parting.started, f->firing, f->acted_ns, choice->nth, rule, f->held};
     errno = result == -1 || (!result && f->info->result == FL_RESULT_OBJECT && error) ? error : before;
     return result;
 }

@@ -225,7 +225,7 @@ int fl_journal_begin(struct fl_frame *f, const struct fl_choice *choice)
 void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
     if (!result && makes_a_child(f->op)) {
-        fl_thread.parting = f->started;
+        fl_thread.parting.started = f->started;
         return;
     }
     if (!result && f->info->result == FL_RESULT_EXEC)
@@ -258,14 +258,22 @@ void fl_journal_held(struct fl_frame *f, const struct fl_choice *choice)
 /* What became of a call that is carried out by its wrapper: the child of a vfork, an exec that came back (-1 and errno). */
 void fl_journal_late(unsigned op, uint8_t state, long result)
 {
-    if (!wanted(op))
-        return;
     int error = errno;
     long none[6] = {0};
     struct fl_frame f = {.op = op, .a = none, .info = &fl_op_table[op], .fd = -1, .state = state};
-    if (makes_a_child(op))
-        f.started = fl_thread.parting;
-    if ((f.proc = fl_here(&f.foreign)))
-        record_call(&f, result, NULL);
+    struct fl_choice choice = {.rule = NULL};
+    if (makes_a_child(op)) {
+        struct fl_parting parting = fl_thread.parting;
+        fl_thread.parting = (struct fl_parting){0};
+        f.started = parting.started;
+        f.held = parting.held;
+        f.firing = parting.firing;
+        f.acted_ns = parting.acted_ns;
+        choice = (struct fl_choice){.rule = parting.rule, .nth = parting.nth};
+    }
+    if (f.firing)
+        fl_amend_firing(&f, result);
+    if (wanted(op) && (f.proc = fl_here(&f.foreign)))
+        record_call(&f, result, choice.rule ? &choice : NULL);
     errno = error;
 }

@@ -71,7 +71,9 @@ struct fl_thread {
     char path[48];
     void *left_behind;    /* by a spawned child's exec in our memory: a mapping of so many bytes, to be given back by us */
     size_t left_bytes;
-    uint64_t parting;     /* when the child that is being made was asked for, in the unit of the journal */
+    /* The call that makes a child, from when it was asked for (in the unit of the journal) until the parent goes on, if its wrapper
+     * carries it out itself; and what a rule did to it. */
+    struct fl_parting { uint64_t started, firing, acted_ns, nth; const struct fl_rule *rule; uint32_t held; } parting;
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
     uint32_t plain_actor; /* the same, 0 as well while spawning or dumping */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
@@ -116,6 +118,8 @@ static inline long fl_result(const struct fl_op_info *info, long result)
     const unsigned ints = 1u << FL_RESULT_ZERO | 1u << FL_RESULT_FD | 1u << FL_RESULT_CODE | 1u << FL_RESULT_PID;
     return ints >> info->result & 1 ? (int)result : result;
 }
+/* A fork comes back twice: what a rule does to it is done to the parent's. */
+static inline int fl_is_new_child(const struct fl_frame *f, long result) { return f->op == FL_OP_FORK && !result; }
 struct fl_proc *fl_here(int *foreign);
 uint64_t fl_lock_flags(const struct fl_frame *f);
 

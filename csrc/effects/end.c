@@ -20,6 +20,8 @@ _Noreturn void fl_die(struct fl_frame *f, long result, const struct fl_choice *c
 FL_EFFECT(kill)
 {
     long result = choice->rule->phase == FL_AFTER ? fl_invoke(f) : 0;
+    if (choice->rule->phase == FL_AFTER && fl_is_new_child(f, result))
+        return result;
     f->state = choice->rule->phase == FL_AFTER ? FL_CALL_DONE : FL_CALL_LAST;
     fl_die(f, result, choice);
 }

@@ -107,6 +107,8 @@ FL_EFFECT(delay)
     if (choice->rule->phase == FL_AFTER) {
         long result = fl_invoke(f);
         int error = errno;
+        if (fl_is_new_child(f, result))
+            return result;
         fl_book_begun(f, result, choice);
         fl_wait(f, choice, fl_delay_ns(choice));
         errno = error;

@@ -118,6 +118,20 @@ static int makes_process(long number)
     return number == SYS_clone || number == SYS_clone3;
 }
 
+/* A child on another stack comes back to nobody: that call is only passed on. */
+static long make_process(long number, long a, long b, long c, long d, long e)
+{
+    fl_myself(); /* see _Fork */
+    if (number == SYS_clone3 || (number == SYS_clone && b) || FL_IDLE(CLONE))
+        return REAL_SYSCALL(number, a, b, c, d, e);
+    if (FL_CALL(fl_nothing, CLONE, 0) < 0)
+        return -1;
+    long result = REAL_SYSCALL(number, a, b, c, d, e);
+    if (result)
+        fl_journal_late(FL_OP_CLONE, FL_CALL_DONE, result);
+    return result;
+}
+
 FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long f);
 FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -126,8 +140,8 @@ FL_EXPORT long syscall(long number, long a, long b, long c, long d, long e, long
     if (fl_unlikely(__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) & 1ull << FL_GATE_CLOCK_BIT) &&
         fl_timed_syscall(number, (long[6]){a, b, c, d, e, f}, &result))
         return result;
-    if (makes_process(number)) /* see _Fork */
-        fl_myself();
+    if (makes_process(number))
+        return make_process(number, a, b, c, d, e);
     if (by_wrapper(number))
         return wrapped(number, a, b, c, d, e, f);
     if (!__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) || (at = find(number)) < 0)

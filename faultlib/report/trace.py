@@ -111,9 +111,15 @@ class Writer:
         self._thread = background.start(self._follow, "faultlib-trace")
 
     def _lines(self, session: Session, choice: Choice) -> JsonTrace | TextTrace:
-        rules = {row.slot: str(row.rule.text) for row in session.report()}
+        rules: dict[int, str] = {}
+
+        def text(slot: int) -> str:
+            if slot not in rules:  # it may have been added meanwhile
+                rules.update((row.slot, str(row.rule.text)) for row in session.report())
+            return rules.get(slot, f"rule {slot}")
+
         trace = JsonTrace if self._form == "jsonl" else TextTrace
-        return trace(self._stream, self._journal.decoder, lambda slot: rules.get(slot, f"rule {slot}"), choice.fits)
+        return trace(self._stream, self._journal.decoder, text, choice.fits)
 
     def _write(self) -> Iterator[None]:
         """Writes a batch at each step."""

@@ -112,6 +112,14 @@ def _subject(operation: Operation, event: Event) -> list[str]:
     return paths
 
 
+def argument(event: Event) -> str | None:
+    """Returns the one more argument that some have, decoded: a mode, a protection, a clock, an exit status; None: it has none."""
+    if event.operation in ("open", "openat"):
+        return _octal(event) if event.flags & _CREATES else None
+    found = EXTRA.get(event.operation)
+    return found(event) if found else None
+
+
 def arguments(event: Event) -> list[str]:
     """Returns the arguments that are worth knowing, decoded; SIZE and OFFSET stand for those numbers."""
     operation = ALL_OPERATIONS[event.op]

@@ -58,8 +58,8 @@ class JsonTrace:
             plain["fd2"] = event.extra
         if (asked_ns := trace_call.asked_ns(event)) is not None:
             plain["asked_ns"] = asked_ns
-        if operation.name in trace_call.EXTRA:
-            plain["argument"] = trace_call.EXTRA[operation.name](event)
+        if (argument := trace_call.argument(event)) is not None:
+            plain["argument"] = argument
         failed = event.ended and trace_call.is_error(event.op, event.result)
         plain["result"] = None if not event.ended else -1 if failed else RESULT
         plain["errno"] = errno.errorcode.get(-event.result, str(-event.result)) if failed else None

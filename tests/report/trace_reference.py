@@ -104,6 +104,8 @@ def _numbers(event: Event) -> dict[str, Any]:
         found["asked_ns"] = event.extra * {"sleep": 10**9, "usleep": 1000}[operation.name]
     if operation.name in trace_call.EXTRA:
         found["argument"] = trace_call.EXTRA[operation.name](event)
+    if operation.name in ("open", "openat") and event.flags & 0o20000100:  # O_CREAT, O_TMPFILE
+        found["argument"] = f"0{event.extra & 0o7777:o}"
     return found
 
 

@@ -128,6 +128,32 @@ def test_size_and_offset(under: Under, compiled: Compile) -> None:
     assert exact.out.splitlines()[1:] == ["write -1 EIO", "write 100", "writev 120", "pwrite 10", "pwrite -1 EIO"]
 
 
+@pytest.mark.parametrize(
+    ("call", "fails"),
+    [
+        ("os.pwrite(a, b'x', 0)", True), ("os.pwritev(a, [b'x'], 0)", True), ("os.pwrite(a, b'x', 10)", True),
+        ("os.pwritev(f, [b'x'], 0, 16)", True), ("libc.pwritev2(f, vector, 1, -1, 0)", True), ("os.pwrite(f, b'x', 0)", False),
+        ("os.pwrite(f, b'x', 10)", True), ("os.pwrite(f, b'x', 11)", False),
+    ],
+)  # fmt: skip
+def test_offset_is_where_linux_writes(call: str, fails: bool, under: Under, tmp_path: Path) -> None:
+    """On O_APPEND (a), with RWF_APPEND (16), and at the descriptor's own position for an offset of -1, whatever the arguments say."""
+    (tmp_path / "f").write_bytes(b"0123456789")
+    code = (
+        "import ctypes, os\n"
+        "class Vector(ctypes.Structure): _fields_ = [('at', ctypes.c_char_p), ('n', ctypes.c_size_t)]\n"
+        "vector, libc = ctypes.byref(Vector(b'x', 1)), ctypes.CDLL(None)\n"
+        "libc.pwritev2.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_int]\n"
+        "a, f = os.open('f', os.O_WRONLY | os.O_APPEND), os.open('f', os.O_WRONLY)\n"
+        "os.lseek(f, 10, 0)\n"
+        f"try: print({call})\n"
+        "except OSError as error: print(-1)\n"
+    )
+    done = under("write:error=EIO:path=f:offset=10", sys.executable, "-c", code)
+    assert done.out == ("-1\n" if fails else "1\n"), done
+    assert done.counts == [(fails, fails)]
+
+
 @pytest.mark.parametrize("program", [["bash", "-c", "echo x >> f"], [sys.executable, "-c", "open('f', 'ab', 0).write(b'x')"]])
 def test_an_appended_write_begins_at_the_end(program: list[str], under: Under, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("12345")

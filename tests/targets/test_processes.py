@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -206,3 +207,40 @@ def test_a_program_that_changes_is_looked_at_again(tmp_path: Path) -> None:
         session.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
         states = [process.state for process in session.processes() if process.lineage != "1"]
         assert states == ["exited"] * 6 + ["exec-pending"] * 6 + ["exited"] * 3 + ["exec-pending"] * 3
+
+
+FORKS = """
+import os, ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+pid = {"fork": os.fork, "sysfork": lambda: libc.syscall(57), "sysclone": lambda: libc.syscall(56, 17, 0, 0, 0, 0)}[sys.argv[1]]()
+if not pid:
+    os.write(1, b"child\\n")
+    os._exit(0)
+os.waitpid(pid, 0)
+os.write(1, b"parent\\n")
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="system calls by their numbers")
+@pytest.mark.parametrize(
+    ("way", "effect"),
+    [("fork", "delay_after=30ms"), ("fork", "delay=30ms"), ("fork", "kill=after"), ("sysfork", "delay=30ms"), ("sysclone", "delay=30ms")],
+)
+def test_a_fork_that_comes_back_twice_is_one_call(way: str, effect: str, tmp_path: Path) -> None:
+    """What is done to it is done to the parent; the event has the child's pid."""
+    with api.Session([f"fork:{effect}"], cwd=tmp_path) as session:
+        done = session.run([sys.executable, "-c", FORKS, way], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert sorted(done.stdout.split()) == (["child"] if "kill" in effect else ["child", "parent"])
+        (row,) = session.report()
+        assert (row.count.matched, row.count.fired) == (1, 1)
+        (event,) = session.events()
+        assert event.lineage == "1" and event.result > 1
+        assert "kill" in effect or event.duration_ns >= 30_000_000
+
+
+@pytest.mark.parametrize("effect", ["delay=30ms", "signal=SIGURG", "delay_after=30ms"])
+def test_a_vfork_under_a_rule_is_one_line_of_a_trace(effect: str, faultlib: Run, compiled: Compile, tmp_path: Path) -> None:
+    done = faultlib("trace", "--op", "vfork", "-o", "t", "--format", "jsonl", "-e", f"fork:call=vfork:{effect}", "--", compiled("vforked"))
+    assert done.returncode == 0, done
+    (line,) = (json.loads(line) for line in (tmp_path / "t").read_text().splitlines())
+    assert line["operation"] == "vfork" and line["result"] > 1 and line["injected"]["nth"] == 1
