@@ -47,9 +47,11 @@ static uint32_t stat_fd(int fd, uint64_t *inode)
     return kind_of(&st);
 }
 
-static void name_link(char *link, int fd)
+void fl_fd_link(char *link, int fd)
 {
     char digits[12];
+    __builtin_memcpy(link, "/proc/self/fd/", 14);
+    link += 14;
     int n = 0;
     for (unsigned v = (unsigned)fd; v || !n; v /= 10)
         digits[n++] = (char)('0' + v % 10);
@@ -61,8 +63,8 @@ static void name_link(char *link, int fd)
 /* The kernel's name for a descriptor, real path; deleted files lose the kernel's mark. In *fits whether `room` sufficed. */
 static __attribute__((noinline)) uint32_t read_link(int fd, size_t room, int *fits)
 {
-    char link[32] = "/proc/self/fd/", text[room];
-    name_link(link + 14, fd);
+    char link[32], text[room];
+    fl_fd_link(link, fd);
     long got = fl_sys(SYS_readlinkat, AT_FDCWD, link, text, room - 1);
     *fits = got < (long)room - 1;
     if (got == -ENAMETOOLONG)

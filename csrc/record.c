@@ -128,6 +128,12 @@ static uint32_t actor_of(const struct fl_frame *f)
     return fl_likely(fl_thread.actor && !f->foreign) ? fl_thread.actor : f->proc ? fl_actor(f->proc, f->foreign) : 0;
 }
 
+void fl_describe_call(struct fl_event *e, struct fl_frame *f, long result)
+{
+    int64_t value = fl_outcome(f->info, result);
+    fill(e, f, names_of(f, value), value, actor_of(f), fl_ctl->options & FL_OPT_STACKS ? fl_stack(f) : 0);
+}
+
 /* A firing; returns 1 + its number. All that takes time is found out before the record is begun. */
 uint64_t fl_record_firing(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
@@ -182,7 +188,7 @@ uint32_t fl_plain_ops[FL_OPS];
 static void note_plain(const struct fl_frame *f)
 {
     uint32_t generation;
-    if (f->foreign || fl_thread.spawning || fl_thread.dumping || fl_ctl->options & FL_OPT_STACKS)
+    if (f->foreign || fl_thread.spawning || fl_thread.dumping || fl_ctl->options & FL_OPT_STACKS || fl_ctl->history.capacity)
         return;
     fl_thread.plain_actor = fl_thread.actor;
     int is_plain = !fl_current_set(&generation)->interest[f->op];
@@ -202,7 +208,7 @@ long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct
 
 static int wanted(unsigned op)
 {
-    return (int64_t)__atomic_load_n(&fl_ctl->gate, __ATOMIC_RELAXED) < 0 &&
+    return fl_recording() && !fl_ctl->history.capacity && /* which takes the journal's place */
            (__atomic_load_n(&fl_ctl->journal_ops[op >> 6], __ATOMIC_RELAXED) >> (op & 63) & 1);
 }
 

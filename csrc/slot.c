@@ -59,6 +59,9 @@ static int dead(const struct fl_proc *proc, int judge)
     return fl_sys3(SYS_faccessat, AT_FDCWD, path, 0 /* F_OK */) == -ENOENT;
 }
 
+/* Of another process of the session. */
+int fl_proc_is_dead(const struct fl_proc *proc) { return fl_attached.proc && dead(proc, fl_attached.proc->pid); }
+
 /* Our number where the controller lives; 0: nobody can say. */
 static int number_outside(void)
 {

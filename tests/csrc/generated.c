@@ -79,9 +79,9 @@ static struct fl_rule any_rule(uint32_t id, uint32_t strings)
 
 static struct fl_ctl *make_block(uint64_t journal, uint64_t firings, uint64_t text_bytes)
 {
-    uint64_t size = fl_layout_size(journal, firings, text_bytes);
+    uint64_t size = fl_layout_size(journal, firings, text_bytes, 0);
     struct fl_ctl *ctl = calloc(1, size);
-    fl_layout(ctl, journal, firings, text_bytes);
+    fl_layout(ctl, journal, firings, text_bytes, 0);
     EXPECT(ctl->size == size);
     ctl->generation = 2;
     ctl->set[0].generation = 2;

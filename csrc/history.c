@@ -1,0 +1,228 @@
+/* The history: an entry for each call that changed something in a file or a directory, that made such changes durable, or that told
+ * somebody outside. From any context. */
+#include "history.h"
+#include "journal.h"
+#include "sys.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define CHUNK 131072          /* of data in one entry: the reader must not have to wait for the end of a huge write */
+#define ROOM_LOOK_NS 20000000
+
+static struct fl_history *history(void) { return &fl_ctl->history; }
+static char *ring(void) { return (char *)fl_ctl + history()->offset; }
+
+/* Waits until there is room for so many bytes more; 0: nobody reads any more. */
+static int has_room(uint64_t n)
+{
+    struct fl_history *h = history();
+    struct timespec timeout = {.tv_nsec = ROOM_LOOK_NS};
+    while (h->cursor + n - __atomic_load_n(&h->tail, __ATOMIC_ACQUIRE) > h->capacity) {
+        uint32_t seen = __atomic_load_n(&h->drained, __ATOMIC_ACQUIRE);
+        if (!fl_owner_alive())
+            return 0;
+        __atomic_store_n(&h->waiting, 1, __ATOMIC_SEQ_CST);
+        if (h->cursor + n - __atomic_load_n(&h->tail, __ATOMIC_ACQUIRE) > h->capacity)
+            fl_sys(SYS_futex, &h->drained, FUTEX_WAIT, seen, &timeout);
+    }
+    return 1;
+}
+
+/* A stretch of the ring up to its end: how many of `n` bytes fit there. */
+static uint64_t stretch(uint64_t at, uint64_t n)
+{
+    uint64_t left = history()->capacity - (at & (history()->capacity - 1));
+    return n < left ? n : left;
+}
+
+static void put(uint64_t at, const void *from, uint64_t n)
+{
+    uint64_t first = stretch(at, n), mask = history()->capacity - 1;
+    memcpy(ring() + (at & mask), from, first);
+    memcpy(ring(), (const char *)from + first, n - first);
+}
+
+/* Where data come from: the caller's memory, or, for those that the kernel copied, the file itself. */
+struct source { const struct iovec *at; uint64_t skip; int fd; uint64_t position; };
+
+static void put_memory(uint64_t at, struct source *source, uint64_t n)
+{
+    while (n) {
+        uint64_t left = source->at->iov_len - source->skip, part = n < left ? n : left;
+        put(at, (const char *)source->at->iov_base + source->skip, part);
+        at += part;
+        n -= part;
+        source->skip += part;
+        if (source->skip == source->at->iov_len) {
+            source->at++;
+            source->skip = 0;
+        }
+    }
+}
+
+static void put_file(uint64_t at, struct source *source, uint64_t n)
+{
+    while (n) {
+        uint64_t part = stretch(at, n);
+        long got = fl_sys(SYS_pread64, source->fd, ring() + (at & (history()->capacity - 1)), part, source->position);
+        if (got <= 0) { /* somebody has cut it off meanwhile */
+            for (uint64_t i = 0; i < part; i++)
+                ring()[(at + i) & (history()->capacity - 1)] = 0;
+            got = (long)part;
+        }
+        at += (uint64_t)got;
+        n -= (uint64_t)got;
+        source->position += (uint64_t)got;
+    }
+}
+
+struct names { const char *first, *second; uint64_t n, n2; };
+
+/* The names that the call was given, absolute; of a symbolic link what is in it, as given. */
+static struct names names_of(const struct fl_frame *f)
+{
+    int is_symlink = f->op == FL_OP_SYMLINK || f->op == FL_OP_SYMLINKAT;
+    const char *first = is_symlink ? (const char *)f->a[0] : fl_path_text(f->path), *second = fl_path_text(f->path2);
+    struct names names = {first ? first : "", second ? second : "", 0, 0};
+    names.n = strlen(names.first) + 1;
+    names.n2 = strlen(names.second) + 1;
+    return names;
+}
+
+/* One entry, of as much of the data as goes into one. */
+static int add(struct fl_deed *deed, const struct names *names, struct source *source)
+{
+    struct fl_history *h = history();
+    uint64_t named = names ? names->n + names->n2 : 0;
+    deed->names = (uint32_t)named;
+    deed->length = (sizeof *deed + named + deed->bytes + 7) & ~7ull;
+    if (!has_room(deed->length))
+        return 0;
+    uint64_t at = h->cursor;
+    h->cursor = at + deed->length; /* before it is filled in: a handler's entry goes behind it */
+    if (!deed->event.sequence)
+        deed->event.sequence = at + 1;
+    put(at, deed, sizeof *deed);
+    at += sizeof *deed;
+    if (names) {
+        put(at, names->first, names->n);
+        put(at + names->n, names->second, names->n2);
+        at += named;
+    }
+    if (source->fd >= 0)
+        put_file(at, source, deed->bytes);
+    else
+        put_memory(at, source, deed->bytes);
+    if (fl_thread.turns == 1)
+        __atomic_store_n(&h->head, h->cursor, __ATOMIC_RELEASE);
+    return 1;
+}
+
+static void add_all(struct fl_deed *deed, const struct names *names, struct source *source, uint64_t bytes)
+{
+    do {
+        deed->bytes = bytes < CHUNK ? bytes : CHUNK;
+        deed->more = bytes > CHUNK;
+        if (!add(deed, names, source)) {
+            __atomic_add_fetch(&history()->lost, 1, __ATOMIC_RELAXED);
+            return;
+        }
+        deed->position += deed->bytes;
+        bytes -= deed->bytes;
+        names = NULL;
+    } while (bytes);
+}
+
+static long reopen(int fd)
+{
+    char link[32];
+    fl_fd_link(link, fd);
+    return fl_sys(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
+}
+
+static uint64_t cloned_bytes(const struct fl_frame *f)
+{
+    struct stat st;
+    return fl_sys3(SYS_fstat, f->fd, &st, 0) ? 0 : (uint64_t)st.st_size;
+}
+
+static void write_down(struct fl_frame *f, uint64_t before, long result)
+{
+    struct fl_deed deed = {.before = before};
+    struct names names = names_of(f);
+    fl_describe_call(&deed.event, f, result);
+    struct fl_subject_file file = result >= 0 ? fl_history_subject(f, result) : (struct fl_subject_file){0};
+    deed.device = file.device;
+    deed.inode = file.inode;
+    deed.position = file.position;
+    if (f->info->family == FL_FAM_WRITE)
+        deed.event.nth = file.status;
+    struct iovec own = {.iov_len = 0};
+    struct source source = {.at = &own, .fd = -1, .position = file.position};
+    uint64_t bytes = f->info->family == FL_FAM_WRITE && result > 0 ? (uint64_t)result : 0;
+    if (f->info->source) {
+        bytes = f->op == FL_OP_FICLONE ? cloned_bytes(f) : bytes;
+        source.fd = (int)reopen(f->fd);
+        bytes = source.fd < 0 ? 0 : bytes;
+    } else if (f->info->iov) {
+        source.at = (const struct iovec *)f->a[f->info->iov - 1];
+    } else if (f->info->buf && bytes) {
+        own = (struct iovec){(void *)f->a[f->info->buf - 1], bytes};
+    }
+    add_all(&deed, &names, &source, bytes);
+    if (source.fd >= 0)
+        fl_sys1(SYS_close, source.fd);
+}
+
+/* Changes something, and does not wait for others. */
+static int needs_turn(const struct fl_frame *f)
+{
+    switch (f->info->family) {
+    case FL_FAM_WRITE: return f->kind == FL_KIND_FILE;
+    case FL_FAM_TRUNCATE: case FL_FAM_ALLOCATE: case FL_FAM_RENAME: case FL_FAM_UNLINK: case FL_FAM_LINK: case FL_FAM_MKDIR:
+    case FL_FAM_RMDIR: case FL_FAM_ATTR:
+        return 1;
+    case FL_FAM_OPEN:
+        return f->op == FL_OP_CREAT || f->a[f->info->flags - 1] & (O_CREAT | O_TRUNC) ||
+               (f->a[f->info->flags - 1] & __O_TMPFILE) == __O_TMPFILE;
+    default:
+        return 0;
+    }
+}
+
+int fl_history_wants(const struct fl_frame *f)
+{
+    return fl_ctl->history.capacity && f->proc && (fl_ctl->journal_ops[f->op >> 6] >> (f->op & 63) & 1) &&
+           (f->info->family != FL_FAM_OPEN || needs_turn(f));
+}
+
+/* One that does not come back is written down before it is made. */
+struct fl_before fl_history_begin(struct fl_frame *f)
+{
+    struct fl_before before = {__atomic_load_n(&history()->head, __ATOMIC_ACQUIRE), 0};
+    if (f->info->family == FL_FAM_EXIT && fl_turn_take(f->proc)) {
+        f->state = FL_CALL_BEGUN;
+        write_down(f, before.head, 0);
+        fl_turn_give();
+    }
+    before.has_turn = needs_turn(f) && fl_turn_take(f->proc);
+    return before;
+}
+
+/* Of what failed only a sync is worth an entry: what it was to save is lost. */
+void fl_history_end(struct fl_frame *f, struct fl_before before, long result)
+{
+    int error = errno;
+    if ((fl_outcome(f->info, result) >= 0 || f->info->family == FL_FAM_FSYNC) && (before.has_turn || fl_turn_take(f->proc))) {
+        write_down(f, before.head, result);
+        before.has_turn = 1;
+    }
+    if (before.has_turn)
+        fl_turn_give();
+    errno = error;
+}
