@@ -151,12 +151,12 @@ static uint64_t cloned_bytes(const struct fl_frame *f)
     return fl_sys3(SYS_fstat, f->fd, &st, 0) ? 0 : (uint64_t)st.st_size;
 }
 
-static void write_down(struct fl_frame *f, uint64_t before, long result)
+static void write_down(struct fl_frame *f, const struct fl_before *before, long result)
 {
-    struct fl_deed deed = {.before = before};
+    struct fl_deed deed = {.before = before->head};
     struct names names = names_of(f);
     fl_describe_call(&deed.event, f, result);
-    struct fl_subject_file file = result >= 0 ? fl_history_subject(f, result) : (struct fl_subject_file){0};
+    struct fl_subject_file file = result >= 0 ? fl_history_subject(f, result, fl_thread.nested_bytes - before->nested_bytes) : (struct fl_subject_file){0};
     deed.device = file.device;
     deed.inode = file.inode;
     deed.position = file.position;
@@ -204,10 +204,10 @@ int fl_history_wants(const struct fl_frame *f)
 /* One that does not come back is written down before it is made. */
 struct fl_before fl_history_begin(struct fl_frame *f)
 {
-    struct fl_before before = {__atomic_load_n(&history()->head, __ATOMIC_ACQUIRE), 0};
+    struct fl_before before = {__atomic_load_n(&history()->head, __ATOMIC_ACQUIRE), fl_thread.nested_bytes, 0};
     if (f->info->family == FL_FAM_EXIT && fl_turn_take(f->proc)) {
         f->state = FL_CALL_BEGUN;
-        write_down(f, before.head, 0);
+        write_down(f, &before, 0);
         fl_turn_give();
     }
     before.has_turn = needs_turn(f) && fl_turn_take(f->proc);
@@ -219,8 +219,10 @@ void fl_history_end(struct fl_frame *f, struct fl_before before, long result)
 {
     int error = errno;
     if ((fl_outcome(f->info, result) >= 0 || f->info->family == FL_FAM_FSYNC) && (before.has_turn || fl_turn_take(f->proc))) {
-        write_down(f, before.head, result);
+        write_down(f, &before, result);
         before.has_turn = 1;
+        if (fl_thread.turns > 1 && f->info->family == FL_FAM_WRITE)
+            fl_thread.nested_bytes += (uint64_t)result;
     }
     if (before.has_turn)
         fl_turn_give();

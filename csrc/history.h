@@ -11,7 +11,7 @@ void fl_turn_give(void);
 
 /* subject.c: which file a call was about, and where in it. */
 struct fl_subject_file { uint64_t device, inode, position; uint32_t status; };
-struct fl_subject_file fl_history_subject(const struct fl_frame *f, long result);
+struct fl_subject_file fl_history_subject(const struct fl_frame *f, long result, uint64_t nested_bytes);
 
 #pragma GCC visibility pop
 

@@ -77,6 +77,7 @@ struct fl_thread {
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
     uint32_t plain_actor; /* the same, 0 as well while spawning or dumping */
     uint32_t turns;       /* how deep in calls that hold the history's turn: a signal's handler may come in between */
+    uint64_t nested_bytes; /* that such handlers have written */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];
 };
@@ -177,7 +178,7 @@ long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct
 void fl_describe_call(struct fl_event *e, struct fl_frame *f, long result);
 
 /* history.c: around a call while a history is written; `before` is what fl_history_begin returned. */
-struct fl_before { uint64_t head; int has_turn; };
+struct fl_before { uint64_t head, nested_bytes; int has_turn; };
 int fl_history_wants(const struct fl_frame *f);
 struct fl_before fl_history_begin(struct fl_frame *f);
 void fl_history_end(struct fl_frame *f, struct fl_before before, long result);

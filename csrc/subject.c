@@ -2,6 +2,7 @@
 #include "history.h"
 #include "sys.h"
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 
 /* By the name that it has now. */
@@ -48,7 +49,23 @@ static uint64_t position_of(const struct fl_frame *f, const struct stat *st, uin
     return (uint64_t)(fl_sys3(SYS_lseek, f->fd, 0, SEEK_CUR) - result);
 }
 
-struct fl_subject_file fl_history_subject(const struct fl_frame *f, long result)
+/* Whether a file has the data of this call there. */
+static int has_data(const struct fl_frame *f, uint64_t position, long result)
+{
+    char link[32], piece[256];
+    const char *data = (const char *)f->a[f->info->buf - 1];
+    fl_fd_link(link, f->fd);
+    long fd = fl_sys(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0), n, same = 1;
+    for (long at = 0; same && at < result; at += n) {
+        n = result - at < (long)sizeof piece ? result - at : (long)sizeof piece;
+        same = fl_sys(SYS_pread64, fd, piece, n, position + (uint64_t)at) == n && !memcmp(piece, data + at, (size_t)n);
+    }
+    if (fd >= 0)
+        fl_sys1(SYS_close, fd);
+    return (int)same;
+}
+
+struct fl_subject_file fl_history_subject(const struct fl_frame *f, long result, uint64_t nested_bytes)
 {
     struct stat st;
     struct fl_subject_file file = {0};
@@ -59,6 +76,9 @@ struct fl_subject_file fl_history_subject(const struct fl_frame *f, long result)
     if (f->info->family == FL_FAM_WRITE && S_ISREG(st.st_mode)) {
         file.status = (uint32_t)fl_sys3(SYS_fcntl, f->fd, F_GETFL, 0);
         file.position = position_of(f, &st, file.status, result);
+        /* A handler has written after this call and before we asked: to the same place, if the data are not where they should be. */
+        if (fl_unlikely(nested_bytes) && f->info->buf && !has_data(f, file.position, result) && has_data(f, file.position - nested_bytes, result))
+            file.position -= nested_bytes;
     }
     return file;
 }

@@ -15,7 +15,7 @@ from faultlib.report import summary
 ROOT = Path(__file__).parents[2]
 STANDS_FOR_THE_PROGRAM = {"syscall.c", "timed_syscall.c", "x86_64_patch.c", "aarch64_patch.c"}
 """What these call, the program asked for."""
-OF_THE_CONTROLLER = {"control.c", "guard.c", "lend.c", "names.c", "spill.c"}
+OF_THE_CONTROLLER = {"control.c", "follow.c", "guard.c", "lend.c", "names.c", "spill.c"}
 SECTION = "## Under a seccomp filter"
 PROGRAM = r"""
 #define _GNU_SOURCE
