@@ -164,7 +164,7 @@ class History:
         if past.lost:
             found.append(f"{past.lost} calls were not taken down: the reader had gone")
         if past.out_of_turn:
-            found.append(f"{past.out_of_turn} calls did not wait for their turn, as another one took too long: their order is not sure")
+            found.append(f"{past.out_of_turn} calls did not get their turn, as another took too long: their order is not sure")
         if past.turns_inherited:
             found.append(f"{past.turns_inherited} processes were killed in the middle of a call that changed something")
         if self._error:
