@@ -115,9 +115,11 @@ class History:
 
     def read(self, data: Data) -> bytes:
         """Returns what a deed has written."""
-        if self._map is None:
-            return b""
-        return b"".join(self._map[at : at + length] for at, length in data.pieces)
+        return b"".join(self.at(at, length) for at, length in data.pieces)
+
+    def at(self, position: int, length: int) -> bytes:
+        """Returns bytes of the history's file."""
+        return self._map[position : position + length] if self._map is not None else b""
 
     def deeds(self) -> Iterator[Deed]:
         """Yields every deed, in order."""

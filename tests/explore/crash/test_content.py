@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultlib.explore.crash import content
@@ -39,6 +39,7 @@ def take(now: Content, plain: bytearray, step: tuple) -> Content:
     return now.zero(position, length)
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=12), POSITIONS, LENGTHS)
 def test_every_version_is_what_was_written(steps: list[tuple], position: int, length: int) -> None:
     now, plain, versions = Content(), bytearray(), []
@@ -56,6 +57,7 @@ def test_every_version_is_what_was_written(steps: list[tuple], position: int, le
         assert version.digest() == Content.of(Bytes(expected), len(expected)).digest()
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=6), st.lists(STEPS, max_size=6))
 def test_digests_differ_where_bytes_do(steps: list[tuple], others: list[tuple]) -> None:
     one, plain, two, other = Content(), bytearray(), Content(), bytearray()

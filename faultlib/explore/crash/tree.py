@@ -1,0 +1,320 @@
+"""Files and directories as a program sees them: the tree that was there first, and each deed done to it."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from faultlib.explore.crash.changes import Change, Data, Name, Names, Size, Sync, Told, Zeros
+from faultlib.explore.crash.content import Content
+from faultlib.inject.history import Deed, History
+
+MOST_LINKS = 40
+"""As the kernel (path_resolution(7))."""
+FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE = 1, 2, 16
+_OTHER_WAYS = ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)
+RENAME_EXCHANGE = 2
+AT_REMOVEDIR = 0x200
+
+
+class Node:
+    """A file, a directory, a symbolic link, or something else that only has a name."""
+
+    __slots__ = ("children", "content", "kind", "target")
+
+    def __init__(self, kind: str, *, content: Content | None = None, target: bytes = b"") -> None:
+        self.kind = kind
+        self.content = content or Content()
+        self.target = target
+        self.children: dict[bytes, int] = {}
+
+
+class FileSource:
+    """The bytes of a file that nobody changes."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, position: int, length: int) -> bytes:
+        """Returns exactly so many bytes from there."""
+        with self._path.open("rb") as file:
+            return os.pread(file.fileno(), length, position)
+
+
+class _Log:
+    """The data of a history."""
+
+    __slots__ = ("_history",)
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def read(self, position: int, length: int) -> bytes:
+        return self._history.at(position, length)
+
+
+class Unfit(Exception):
+    """A deed does not fit the tree: something that the history does not tell has happened in between."""
+
+
+class Tree:
+    """The tree below some roots. `uncertain` says in sentences what could not be followed."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[int, Node] = {}
+        self.roots: dict[bytes, int] = {}
+        self.uncertain: list[str] = []
+        self._objects: dict[tuple[int, int], int] = {}
+        self._next = 1
+
+    # the tree that is there
+
+    @classmethod
+    def scanned(cls, roots: dict[Path, Path]) -> Tree:
+        """Reads trees. `roots` maps each path that a program knows to a copy of it, which nobody changes from now on."""
+        tree = cls()
+        for known, copy in roots.items():
+            tree.roots[os.fsencode(known)] = tree._scan(known, copy)
+        return tree
+
+    def _scan(self, path: Path, copy: Path) -> int:
+        status = path.lstat()
+        known = self._objects.get((status.st_dev, status.st_ino))
+        if known is not None:
+            return known
+        number = self._add(self._read_node(copy, status), (status.st_dev, status.st_ino))
+        if stat.S_ISDIR(status.st_mode):
+            for name in os.listdir(os.fsencode(path)):  # noqa: PTH208 - as bytes
+                text = os.fsdecode(name)
+                self.nodes[number].children[name] = self._scan(path / text, copy / text)
+        return number
+
+    @staticmethod
+    def _read_node(path: Path, status: os.stat_result) -> Node:
+        if stat.S_ISREG(status.st_mode):
+            return Node("file", content=Content.of(FileSource(path), status.st_size))
+        if stat.S_ISLNK(status.st_mode):
+            return Node("symlink", target=os.fsencode(os.readlink(path)))  # noqa: PTH115 - a Path would tidy it up
+        return Node("dir" if stat.S_ISDIR(status.st_mode) else "other")
+
+    def _add(self, node: Node, identity: tuple[int, int]) -> int:
+        number, self._next = self._next, self._next + 1
+        self.nodes[number] = node
+        self._objects[identity] = number
+        return number
+
+    # names
+
+    def find(self, path: bytes, *, follow: bool = False) -> tuple[int, bytes, int | None] | None:
+        """Returns (directory, name, node) of an absolute path; None if it leads out of the roots or through what is not there."""
+        for _ in range(MOST_LINKS):
+            found = self._walk(path)
+            if not found:
+                return None
+            directory, name, number, target = found
+            if target is None and not (follow and number is not None and self.nodes[number].kind == "symlink"):
+                return directory, name, number
+            link = target if target is not None else self._below(path, self.nodes[number or 0].target)
+            path = link
+        return None
+
+    def _below(self, path: bytes, target: bytes) -> bytes:
+        return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+
+    def _root_of(self, path: bytes) -> bytes | None:
+        fitting = (root for root in self.roots if path == root or path.startswith(root.rstrip(b"/") + b"/"))
+        return max(fitting, key=len, default=None)
+
+    def _walk(self, path: bytes) -> tuple[int, bytes, int | None, bytes | None] | None:
+        """One walk; its last member is the path to go on with, when a directory on the way is a symbolic link."""
+        root = self._root_of(path)
+        if root is None or path == root:
+            return None
+        parts = path[len(root) :].strip(b"/").split(b"/")
+        here, at = self.roots[root], root
+        for i, part in enumerate(parts[:-1]):
+            number = self.nodes[here].children.get(part)
+            if number is None:
+                return None
+            if self.nodes[number].kind == "symlink":
+                target = self._below(at + b"/" + part, self.nodes[number].target)
+                return here, part, number, b"/".join((target, *parts[i + 1 :]))
+            here, at = number, at + b"/" + part
+        return here, parts[-1], self.nodes[here].children.get(parts[-1]), None
+
+    def directory(self, path: bytes) -> int | None:
+        """Returns the node of a directory."""
+        if path in self.roots:
+            return self.roots[path]
+        found = self.find(path, follow=True)
+        return found[2] if found else None
+
+    # deeds
+
+    def follow(self, history: History) -> Iterator[Change]:
+        """Does what a history says, and yields the changes that its deeds amount to."""
+        log = _Log(history)
+        for deed in history.deeds():
+            for change in self._changes(deed, log):
+                self.apply(change)
+                yield change
+
+    def _changes(self, deed: Deed, log: _Log) -> Iterator[Change]:
+        family = deed.operation.family
+        known = self._objects.get((deed.device, deed.inode))
+        try:
+            match family:
+                case "open":
+                    yield from self._opened(deed, known)
+                case "write":
+                    yield from self._written(deed, known, log)
+                case "truncate":
+                    if known is not None:
+                        yield Size(deed.number, known, deed.event.size)
+                case "allocate":
+                    yield from self._allocated(deed, known)
+                case "mkdir" | "link" | "unlink" | "rmdir" | "rename":
+                    yield from getattr(self, f"_{family}")(deed, known)
+                case "fsync":
+                    yield from self._synced(deed, known)
+                case "exit":
+                    yield Told(deed.number, None, deed.event.extra)
+        except Unfit as error:
+            self.uncertain.append(f"{deed.operation.name} #{deed.number}, {os.fsdecode(deed.names[0])}: {error}")
+
+    def _opened(self, deed: Deed, known: int | None) -> Iterator[Change]:
+        event = deed.event
+        if event.flags & os.O_TMPFILE == os.O_TMPFILE:
+            if self.directory(deed.names[0]) is not None:
+                self._add(Node("file"), (deed.device, deed.inode))
+            return
+        found = self.find(deed.names[0], follow=not event.flags & os.O_NOFOLLOW)
+        if not found:
+            return
+        directory, name, number = found
+        if number is None:
+            made = self._add(Node("file"), (deed.device, deed.inode))
+            yield Names(deed.number, (Name(directory, name, None, made),), made)
+        elif known != number:
+            raise Unfit("the name leads to another file than the one that was opened")
+        elif event.flags & os.O_TRUNC and self.nodes[number].kind == "file":
+            yield Size(deed.number, number, 0)
+
+    def _written(self, deed: Deed, known: int | None, log: _Log) -> Iterator[Change]:
+        if known is None:
+            yield Told(deed.number, deed.event.fd, None)
+            return
+        position = deed.position
+        for at, length in deed.data.pieces:
+            yield Data(deed.number, known, position, log, at, length)
+            position += length
+
+    def _allocated(self, deed: Deed, known: int | None) -> Iterator[Change]:
+        event = deed.event
+        if known is None:
+            return
+        if event.flags & _OTHER_WAYS:
+            raise Unfit("this way to allocate is not followed")
+        if event.flags & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE):
+            yield Zeros(deed.number, known, event.offset, event.size)
+        end = event.offset + event.size
+        if not event.flags & FALLOC_KEEP_SIZE and end > self.nodes[known].content.size:
+            yield Size(deed.number, known, end)
+
+    def _mkdir(self, deed: Deed, _: int | None) -> Iterator[Change]:
+        found = self.find(deed.names[0])
+        if found:
+            made = self._add(Node("dir"), (deed.device, deed.inode))
+            yield Names(deed.number, (Name(found[0], found[1], None, made),), made)
+
+    def _link(self, deed: Deed, known: int | None) -> Iterator[Change]:
+        found = self.find(deed.names[1])
+        if not found:
+            return
+        directory, name, _ = found
+        made = None
+        if deed.operation.name.startswith("symlink"):
+            known = made = self._add(Node("symlink", target=deed.names[0]), (deed.device, deed.inode))
+        if known is None:
+            raise Unfit("it is linked from outside the roots")
+        yield Names(deed.number, (Name(directory, name, None, known),), made)
+
+    def _unlink(self, deed: Deed, _: int | None) -> Iterator[Change]:
+        found = self.find(deed.names[0])
+        if not found:
+            return
+        directory, name, number = found
+        if number is None:
+            raise Unfit("there was nothing of that name")
+        yield Names(deed.number, (Name(directory, name, number, None),))
+
+    _rmdir = _unlink
+
+    def _rename(self, deed: Deed, known: int | None) -> Iterator[Change]:
+        source, target = self.find(deed.names[0]), self.find(deed.names[1])
+        if not source and not target:
+            return
+        if not source or not target:
+            raise Unfit("it is moved in or out of the roots")
+        (directory, name, number), (directory2, name2, number2) = source, target
+        if number is None or number != known:
+            raise Unfit("another file was moved than the one of that name")
+        if deed.event.flags & RENAME_EXCHANGE:
+            yield Names(deed.number, (Name(directory, name, number, number2), Name(directory2, name2, number2, number)))
+        elif number != number2:  # two names of one file: rename(2) does nothing
+            yield Names(deed.number, (Name(directory, name, number, None), Name(directory2, name2, number2, number)))
+
+    def _synced(self, deed: Deed, known: int | None) -> Iterator[Change]:
+        name, failed = deed.operation.name, deed.event.result < 0
+        if name in ("sync", "syncfs"):
+            yield Sync(deed.number, None, deed.began, False, failed)
+        elif name in ("fsync", "fdatasync") and known is not None:
+            yield Sync(deed.number, known, deed.began, name == "fdatasync", failed)
+
+    def apply(self, change: Change) -> None:
+        """Does a change to the tree."""
+        match change:
+            case Data(_, number, position, source, at, length):
+                node = self.nodes[number]
+                node.content = node.content.write(position, source, at, length)
+            case Size(_, number, size):
+                self.nodes[number].content = self.nodes[number].content.resize(size)
+            case Zeros(_, number, position, length):
+                self.nodes[number].content = self.nodes[number].content.zero(position, length)
+            case Names(_, entries, _):
+                for entry in entries:
+                    children = self.nodes[entry.directory].children
+                    if entry.after is None:
+                        children.pop(entry.name, None)
+                    else:
+                        children[entry.name] = entry.after
+
+    # comparing
+
+    def paths(self) -> Iterator[tuple[bytes, Node]]:
+        """Yields every path with its node, parents first."""
+        waiting = list(self.roots.items())
+        while waiting:
+            path, number = waiting.pop()
+            node = self.nodes[number]
+            yield path, node
+            waiting += [(path + b"/" + name, child) for name, child in node.children.items()]
+
+
+def differences(one: Tree, other: Tree) -> list[str]:
+    """Returns what two trees of the same roots differ in, a sentence for each path."""
+    ours, theirs = dict(one.paths()), dict(other.paths())
+    found = [f"{os.fsdecode(path)} should be there" for path in sorted(ours.keys() - theirs.keys())]
+    found += [f"{os.fsdecode(path)} should not be there" for path in sorted(theirs.keys() - ours.keys())]
+    for path in sorted(ours.keys() & theirs.keys()):
+        a, b = ours[path], theirs[path]
+        if a.kind != b.kind or a.target != b.target:
+            found.append(f"{os.fsdecode(path)} should be a {a.kind}, not a {b.kind}")
+        elif a.kind == "file" and a.content.digest() != b.content.digest():
+            found.append(f"{os.fsdecode(path)} should have other contents")
+    return found

@@ -1,0 +1,102 @@
+"""What the model says of real programs: the history, done again on the first tree, is the last tree."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from faultlib.explore.crash.changes import Data, Names, Size, Sync, Told
+from faultlib.explore.crash.tree import Tree, differences
+from faultlib.inject.history import History, recording
+from faultlib.inject.session import Session
+
+COREUTILS = """
+echo hello > a; echo more >> a; mv a b; mkdir d; ln -s ../b d/l; echo via >> d/l; ln b c; rm c; cp b e; truncate -s 3 e; sed -i s/h/H/ b
+mkdir -p x/y; ln -s x z; echo in > z/y/f; mv x/y x/w; echo other > o; mv -T --exchange o e 2>/dev/null; ln b twin; mv twin b; rm -r d
+fallocate -l 9000 long; fallocate -p -o 100 -l 5000 long 2>/dev/null; dd if=/dev/urandom of=sync bs=4k count=5 oflag=sync 2>/dev/null; sync
+"""
+PYTHON = """
+import gzip, os, shelve, tempfile, zipfile
+with shelve.open("s") as s: s["a"], s["b"] = 1, [1] * 1000
+gzip.open("g.gz", "wb").write(b"x" * 100000)
+with zipfile.ZipFile("z.zip", "w") as z: z.writestr("a", "b" * 1000)
+os.makedirs("p/q"); os.replace("g.gz", "p/q/g"); os.symlink("p", "l"); open("l/q/h", "w").write("1")
+with tempfile.NamedTemporaryFile(dir=".") as t: t.write(b"gone")
+d = os.open("p", os.O_RDONLY | os.O_DIRECTORY); f = os.open("below", os.O_CREAT | os.O_WRONLY, dir_fd=d); os.write(f, b"1")
+os.rename("below", "beside", src_dir_fd=d, dst_dir_fd=d)
+os.chdir("p/q"); open("there", "w").write("2"); os.fsync(d); os.fsync(f)
+"""
+PERL = 'open F,">f"; print F "x" x 9999; close F; rename "f","g"; open F,"+<g"; seek F,100,0; print F "mid"; truncate F,5000; close F; mkdir "d"; open F,">>d/z"; print F 1'
+SQLITE = "create table t(a); insert into t values(1),(2); update t set a=a+1; pragma journal_mode=wal; insert into t values(9); pragma wal_checkpoint;"
+GIT = "git init -q . && echo 1 > f && git add f && git -c user.name=a -c user.email=b commit -qm one && git gc -q && git rm -q f"
+PROGRAMS = {
+    "bash and coreutils": ["bash", "-c", COREUTILS],
+    "python": [sys.executable, "-c", PYTHON],
+    "perl": ["perl", "-e", PERL],
+    "sqlite3": ["sqlite3", "db", SQLITE],
+    "git": ["bash", "-c", GIT],
+    "tar": ["bash", "-c", "tar cf a.tar first && mkdir out && tar xf a.tar -C out && gzip a.tar && gzip -t a.tar.gz"],
+    "gcc": ["bash", "-c", "echo 'int main(void) { return 0; }' > m.c && gcc -o m m.c && strip m"],
+}
+
+
+def traced(command: Sequence[str], root: Path, copy: Path) -> tuple[Tree, list]:
+    """Runs a program in `root`; returns its tree by the model, and the changes."""
+    (root / "first").mkdir(parents=True)
+    (root / "first" / "old").write_text("was there before")
+    (root / "first" / "link").symlink_to("old")
+    shutil.copytree(root, copy, symlinks=True)
+    tree = Tree.scanned({root: copy})
+    with Session(recording=recording(), cwd=root, stacks=False) as session, History(session) as past:
+        done = session.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done
+        past.finish()
+        changes = list(tree.follow(past))
+        assert past.complaints() == tree.uncertain == []
+        assert differences(tree, Tree.scanned({root: root})) == []
+    return tree, changes
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_done_again_it_is_what_the_program_left(name: str, tmp_path: Path) -> None:
+    _, changes = traced(PROGRAMS[name], tmp_path / "root", tmp_path / "copy")
+    assert len(changes) > 5
+
+
+def test_the_parts_of_a_replacement(tmp_path: Path) -> None:
+    code = (
+        "import os; f = open('first/new', 'w'); f.write('x'); f.flush(); os.fsync(f.fileno()); os.replace('first/new', 'first/old')\n"
+        "d = os.open('first', os.O_RDONLY); os.fsync(d); print('done')"
+    )
+    tree, changes = traced([sys.executable, "-c", code], tmp_path / "root", tmp_path / "copy")
+    kinds = [type(change).__name__ for change in changes]
+    assert kinds[:6] == ["Names", "Data", "Sync", "Names", "Sync", "Told"] and set(kinds[6:]) == {"Told"}
+    made, synced, moved, durable = changes[0], changes[2], changes[3], changes[4]
+    assert isinstance(made, Names) and isinstance(moved, Names) and isinstance(synced, Sync) and isinstance(durable, Sync)
+    assert synced.node == made.made and durable.node == moved.entries[0].directory
+    assert [entry.name for entry in moved.entries] == [b"new", b"old"] and moved.entries[1].after == made.made
+    assert isinstance(changes[-1], Told) and changes[-1].status == 0
+    assert isinstance(changes[1], Data) and (changes[1].node, changes[1].position, changes[1].length) == (made.made, 0, 1)
+    assert tree.nodes[synced.node].content.size == 1
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    """A tree in which somebody else was at work is no tree of the program's."""
+    root, copy = tmp_path / "root", tmp_path / "copy"
+    root.mkdir()
+    (root / "f").write_text("one")
+    shutil.copytree(root, copy)
+    tree = Tree.scanned({root: copy})
+    with Session(recording=recording(), cwd=root, stacks=False) as session, History(session) as past:
+        (root / "f").write_text("changed by another")
+        session.run(["bash", "-c", "echo two > f2; rm f; truncate -s 1 f2"], cwd=root, timeout=60, check=True)
+        (root / "f3").touch()
+        past.finish()
+        changes = list(tree.follow(past))
+        found = differences(tree, Tree.scanned({root: root}))
+    assert any(isinstance(change, Size) for change in changes)
+    assert found == [f"{root}/f3 should not be there"]
