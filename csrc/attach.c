@@ -46,8 +46,8 @@ static struct fl_proc *become_child(int pid)
     }
     proc->entries = parent->entries;
     proc->flags |= parent->flags & (FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON | FL_PROC_NO_STACKS);
-    if (is_wiped)
-        fl_self_page.self.proc = proc;
+    if (is_wiped) /* or ought to be: the kernel may have refused */
+        fl_self_page.self = (struct fl_self){.proc = proc};
     return proc;
 }
 
@@ -165,7 +165,8 @@ int fl_owner_alive(void)
  * At every end that comes by here: exit() is no call of _exit that anybody sees. */
 __attribute__((destructor(101))) static void tidy_up(void)
 {
-    if (!fl_ctl->magic || fl_owner_alive() || (fl_attached.proc && fl_attached.proc->pid != fl_attached.pid)) /* to us there all seem dead */
+    int is_elsewhere = fl_attached.proc && fl_attached.proc->pid != fl_attached.pid; /* where all seem dead to us */
+    if (!fl_ctl->magic || fl_owner_alive() || is_elsewhere)
         return;
     /* A guard that is not at work yet may be dying too. */
     unsigned wait_ms = __atomic_load_n(&fl_ctl->closed, __ATOMIC_ACQUIRE) == FL_CLOSED_BY_TARGET ? 300 : 0;

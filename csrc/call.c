@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 __thread struct fl_thread fl_thread;
 
@@ -127,13 +128,11 @@ static __attribute__((noinline)) void look_at(const struct fl_frame *f, struct f
     }
 }
 
-#define APPENDING 16 /* RWF_APPEND */
-
 /* Where a call on a descriptor begins. Linux appends whatever the arguments say; an offset of -1 is none. */
 static long position(const struct fl_frame *f)
 {
     struct stat st;
-    int appends = f->info->family == FL_FAM_WRITE && ((f->op == FL_OP_PWRITEV2 && f->a[f->info->flags - 1] & APPENDING) ||
+    int appends = f->info->family == FL_FAM_WRITE && ((f->op == FL_OP_PWRITEV2 && f->a[f->info->flags - 1] & RWF_APPEND) ||
                                                       fl_sys3(SYS_fcntl, f->fd, F_GETFL, 0) & O_APPEND);
     if (appends && !fl_sys3(SYS_fstat, f->fd, (long)&st, 0))
         return st.st_size;
@@ -316,13 +315,15 @@ static long act(struct fl_frame *f, const struct fl_choice *choice)
     }
     long result = interrupted ? fl_fail(f, interrupted) : fl_effects[rule->effect](f, choice);
     int error = errno;
-    if (fl_is_new_child(f, result))
+    if (fl_is_new_child(f, result)) {
+        errno = before;
         return result;
+    }
     if (f->injected == FL_INJECTED)
         fl_book(f, result, choice);
     else if (!f->injected && !f->firing)
         fl_not_fired(choice);
-    if (f->sym == FL_SYM_fl_nothing && !result) /* its wrapper goes on, and knows the result */
+    if (f->sym == FL_SYM_fl_nothing && fl_makes_a_child(f->op) && !result) /* its wrapper goes on, and knows the result */
         fl_thread.parting = (struct fl_parting){fl_thread.parting.started, f->firing, f->acted_ns, choice->nth, rule, f->held};
     errno = result == -1 || (!result && f->info->result == FL_RESULT_OBJECT && error) ? error : before;
     return result;

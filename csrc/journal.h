@@ -5,7 +5,6 @@
 #include "shim.h"
 #include "ticks.h"
 #include <errno.h>
-#include <string.h>
 
 /* The place of one more argument worth knowing, counted from 1. */
 static inline int fl_extra_place(unsigned op)

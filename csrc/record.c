@@ -212,8 +212,6 @@ static int wanted(unsigned op)
            (__atomic_load_n(&fl_ctl->journal_ops[op >> 6], __ATOMIC_RELAXED) >> (op & 63) & 1);
 }
 
-static int makes_a_child(unsigned op) { return op == FL_OP_FORK || op == FL_OP_VFORK || op == FL_OP_CLONE; }
-
 /* Before a call: whether the journal wants it. One that does not come back is written down here. */
 int fl_journal_begin(struct fl_frame *f, const struct fl_choice *choice)
 {
@@ -230,7 +228,7 @@ int fl_journal_begin(struct fl_frame *f, const struct fl_choice *choice)
 /* After a call. An exec comes here just before it is carried out; the child of a fork leaves the record to its parent. */
 void fl_journal_end(struct fl_frame *f, long result, const struct fl_choice *choice)
 {
-    if (!result && makes_a_child(f->op)) {
+    if (!result && fl_makes_a_child(f->op)) {
         fl_thread.parting.started = f->started;
         return;
     }
@@ -268,7 +266,7 @@ void fl_journal_late(unsigned op, uint8_t state, long result)
     long none[6] = {0};
     struct fl_frame f = {.op = op, .a = none, .info = &fl_op_table[op], .fd = -1, .state = state};
     struct fl_choice choice = {.rule = NULL};
-    if (makes_a_child(op)) {
+    if (fl_makes_a_child(op)) {
         struct fl_parting parting = fl_thread.parting;
         fl_thread.parting = (struct fl_parting){0};
         f.started = parting.started;

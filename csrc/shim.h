@@ -121,6 +121,7 @@ static inline long fl_result(const struct fl_op_info *info, long result)
     return ints >> info->result & 1 ? (int)result : result;
 }
 /* A fork comes back twice: what a rule does to it is done to the parent's. */
+static inline int fl_makes_a_child(unsigned op) { return op == FL_OP_FORK || op == FL_OP_VFORK || op == FL_OP_CLONE; }
 static inline int fl_is_new_child(const struct fl_frame *f, long result) { return f->op == FL_OP_FORK && !result; }
 struct fl_proc *fl_here(int *foreign);
 uint64_t fl_lock_flags(const struct fl_frame *f);

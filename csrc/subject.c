@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 /* By the name that it has now. */
 static int stat_name(const struct fl_frame *f, int dirfd, int path, int flags, struct stat *st)
@@ -40,7 +41,7 @@ static uint64_t position_of(const struct fl_frame *f, const struct stat *st, uin
     int has_place = f->info->offset && f->a[f->info->offset - 1] != -1;
     if (f->op == FL_OP_FICLONE)
         return 0;
-    if ((status & O_APPEND) || (f->op == FL_OP_PWRITEV2 && f->a[4] & 16 /* RWF_APPEND */)) /* whatever the arguments say */
+    if ((status & O_APPEND) || (f->op == FL_OP_PWRITEV2 && f->a[f->info->flags - 1] & RWF_APPEND)) /* whatever the arguments say */
         return (uint64_t)(st->st_size - result);
     if (pointed)
         return (uint64_t)(*pointed - result);

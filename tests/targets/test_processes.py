@@ -244,3 +244,12 @@ def test_a_vfork_under_a_rule_is_one_line_of_a_trace(effect: str, faultlib: Run,
     assert done.returncode == 0, done
     (line,) = (json.loads(line) for line in (tmp_path / "t").read_text().splitlines())
     assert line["operation"] == "vfork" and line["result"] > 1 and line["injected"]["nth"] == 1
+
+
+def test_an_exec_that_failed_is_not_taken_for_the_fork_after_it(tmp_path: Path) -> None:
+    """What a rule did to the one stays with it, also where the shim has to remember it for later."""
+    script = "import os, subprocess\ntry: os.execv('none', ['none'])\nexcept OSError: subprocess.run(['true'])"
+    with api.Session(["exec:delay=10ms:path=none"], cwd=tmp_path) as session:
+        assert session.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True).returncode == 0
+        (event,) = session.events()
+        assert event.operation == "execve" and event.result <= 0

@@ -99,3 +99,47 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
         assert session.run(["bash", "-c", "exec 5> before; exec ./program inherited"], cwd=tmp_path).returncode == 0
         warnings = summary.collect(session, ["bash"], 0).warnings
     assert any("did not say which file" in warning for warning in warnings), warnings
+
+
+FORKS_UNTOLD = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int fails(int fd) { return write(fd, "x", 1) < 0; }
+
+int main(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    int status;
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        return 99;
+    int fd = open("f", O_WRONLY | O_CREAT, 0644), before = fails(fd);
+    if (!fork())
+        _exit(fails(fd));
+    wait(&status);
+    printf("%d %d %d\n", before, WEXITSTATUS(status), fails(fd));
+}
+"""
+
+
+@pytest.mark.parametrize(("who", "fail"), [("1", "1 0 1"), ("1.1", "0 1 0"), ("1*", "1 1 1")])
+def test_a_fork_is_a_process_of_its_own_where_the_kernel_may_not_tell(who: str, fail: str, tmp_path: Path) -> None:
+    subprocess.run(["gcc", "-x", "c", "-", "-o", tmp_path / "p"], input=FORKS_UNTOLD, text=True, check=True)
+    with faultlib.Session([f"write:error=EIO:path=f:proc=lineage:{who}"], cwd=tmp_path) as session:
+        assert session.run([str(tmp_path / "p")], cwd=tmp_path, capture_output=True, text=True).stdout == fail + "\n"
