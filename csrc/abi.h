@@ -243,26 +243,27 @@ struct fl_ring {
 };
 
 /* What calls changed in files, in the order in which they did: entries of any length, one behind the other, for one reader. Whoever
- * has the turn writes them, and has it while a call changes something. */
-struct fl_history {
+ * has the lock writes them, and has it while a call changes something. */
+struct fl_datalog {
     uint64_t head;              /* bytes that are written */
     uint64_t cursor;            /* bytes that are given away: entries in the making lie between */
     uint64_t apart[6];          /* writers' and reader's words on lines of their own */
     uint64_t tail;              /* bytes that the reader has taken */
     uint64_t offset;
-    uint64_t capacity;          /* a power of two; 0: nobody wants a history */
-    uint64_t lost;              /* entries for which the reader made no room */
+    uint64_t capacity;          /* a power of two; 0: nobody wants one */
+    uint64_t lost;              /* entries for which the reader made no room; then nobody waits for it any more */
+    uint64_t unread;            /* bytes that the kernel copied and that could not be read where they had come to */
     uint32_t waiting;           /* somebody waits for room */
     uint32_t drained;           /* futex: counts how often there was room again */
-    uint32_t turn;              /* futex: slot + 1 of the process that has it, 0: nobody */
-    uint32_t turn_waiters;
-    uint32_t turns_inherited;   /* from processes that were killed while they had it */
-    uint32_t out_of_turn;       /* calls that could not wait for it: where they stand may not be where they were */
+    uint32_t lock;              /* futex: slot + 1 of the process that has it, 0: nobody */
+    uint32_t lock_waiters;
+    uint32_t owners_died;       /* how often it was taken over from one that was killed */
+    uint32_t lock_timeouts;     /* calls that could not wait for it: where they stand may not be where they were */
 };
 
 /* One entry. `names` bytes of names follow, each with its 0, then `bytes` of data, then as many as the next entry needs to begin at a
  * multiple of 8. */
-struct fl_deed {
+struct fl_log_entry {
     struct fl_event event;      /* `sequence`: 1 + where the first entry of this call begins */
     uint64_t length;            /* of the whole entry */
     uint64_t before;            /* the head when the call began */
@@ -332,7 +333,7 @@ struct fl_ctl {
     uint32_t clock_rule[FL_MAX_CLOCKS]; /* by domain: slot + 1 of the rule whose proc= says who is bound to it; 0: not in use */
     struct fl_ring journal;
     struct fl_ring firings;
-    struct fl_history history;
+    struct fl_datalog datalog;
     struct fl_set set[2];
 };
 

@@ -61,11 +61,11 @@ int fl_spawn(const char *file, char *const *argv, char *const *envp, uint64_t ma
 void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct fl_clock_state *state);
 void fl_clock_bind(struct fl_ctl *ctl);
 void fl_disarm(struct fl_ctl *ctl);
-int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t history_bytes);
-uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t history_bytes);
+int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t datalog_bytes);
+uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t datalog_bytes);
 uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out, uint64_t most);
 int fl_spill(struct fl_ctl *ctl, struct fl_ring *ring, int fd, uint64_t *stop);
-int fl_follow(struct fl_ctl *ctl, int fd, uint64_t *stop);
+int fl_datalog_spill(struct fl_ctl *ctl, int fd, uint64_t *stop);
 uint64_t fl_load(uint64_t *word);
 void fl_store(uint64_t *word, uint64_t value);
 uint64_t fl_add(uint64_t *word, uint64_t value);
@@ -80,7 +80,7 @@ ffi.set_source(
     "faultlib._core",
     '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n#include "cleanup.h"\n',
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
-             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "lend.c", "cleanup.c", "spill.c", "follow.c",
+             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "lend.c", "cleanup.c", "spill.c", "datalog_spill.c",
                           "spawn.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],

@@ -383,8 +383,8 @@ static __attribute__((noinline)) long copy(struct fl_frame *f, struct fl_choice 
 static __attribute__((noinline)) long with_records(struct fl_frame *f, struct fl_choice *choice, int chosen)
 {
     f->recorded = fl_recording() && fl_journal_begin(f, chosen ? choice : NULL) ? f : NULL;
-    int has_history = fl_recording() && fl_history_wants(f);
-    struct fl_before past = has_history ? fl_history_begin(f) : (struct fl_before){0};
+    int is_logged = fl_recording() && fl_datalog_wants(f);
+    struct fl_before past = is_logged ? fl_datalog_begin(f) : (struct fl_before){0};
     early_track(f);
     int before = errno;
     if (f->info->result == FL_RESULT_OBJECT)
@@ -394,8 +394,8 @@ static __attribute__((noinline)) long with_records(struct fl_frame *f, struct fl
     keep_track(f, result);
     if (f->recorded)
         fl_journal_end(f, result, chosen ? choice : f->full ? &f->disk : NULL);
-    if (has_history)
-        fl_history_end(f, past, result);
+    if (is_logged)
+        fl_datalog_end(f, past, result);
     errno = f->info->result == FL_RESULT_OBJECT && !error ? before : error;
     return result;
 }

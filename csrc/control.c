@@ -15,7 +15,7 @@
 _Static_assert(FL_OPS <= FL_MAX_OPS, "fl_set.interest has no room for every operation");
 _Static_assert((int)FL_FAMILIES <= FL_GATE_CLOCK_BIT, "the gate has no bit for every family");
 _Static_assert(sizeof(struct fl_event) == 96, "fl_event has holes");
-_Static_assert(sizeof(struct fl_deed) == 152, "fl_deed has holes");
+_Static_assert(sizeof(struct fl_log_entry) == 152, "fl_log_entry has holes");
 
 static uint64_t now_ns(void)
 {
@@ -47,7 +47,7 @@ static void place_ring(struct fl_ring *ring, uint64_t *at, uint64_t records)
     ring->offset = place(at, sizeof(struct fl_event) * ring->capacity);
 }
 
-int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t history_bytes)
+int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t datalog_bytes)
 {
     uint64_t at = sizeof *ctl;
     ctl->magic = FL_MAGIC;
@@ -72,17 +72,17 @@ int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t t
     ctl->firsts_off = place(&at, sizeof(struct fl_event) * FL_MAX_RULES);
     place_ring(&ctl->firings, &at, firings);
     place_ring(&ctl->journal, &at, journal);
-    ctl->history.capacity = history_bytes ? power_of_two(history_bytes) : 0;
-    ctl->history.offset = place(&at, ctl->history.capacity);
+    ctl->datalog.capacity = datalog_bytes ? power_of_two(datalog_bytes) : 0;
+    ctl->datalog.offset = place(&at, ctl->datalog.capacity);
     ctl->size = (at + 4095) & ~4095ull;
     return 0;
 }
 
-uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t history_bytes)
+uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t datalog_bytes)
 {
     struct fl_ctl ctl;
     memset(&ctl, 0, sizeof ctl);
-    fl_layout(&ctl, journal, firings, text_bytes, history_bytes);
+    fl_layout(&ctl, journal, firings, text_bytes, datalog_bytes);
     return ctl.size;
 }
 

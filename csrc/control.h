@@ -3,8 +3,8 @@
 #define FL_CONTROL_H
 #include "abi.h"
 
-uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t history_bytes);
-int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t history_bytes);
+uint64_t fl_layout_size(uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t datalog_bytes);
+int fl_layout(struct fl_ctl *ctl, uint64_t journal, uint64_t firings, uint64_t text_bytes, uint64_t datalog_bytes);
 void fl_begin_time(struct fl_ctl *ctl);
 void fl_publish(struct fl_ctl *ctl);
 void fl_clock_publish(struct fl_ctl *ctl, struct fl_clock *clock, const struct fl_clock_state *state);
@@ -14,8 +14,8 @@ void fl_release_waiters(struct fl_ctl *ctl);
 uint64_t fl_drain(struct fl_ctl *ctl, struct fl_ring *ring, struct fl_event *out, uint64_t most);
 /* Moves records from a ring to a file until *stop is not 0 and the ring is empty. Returns 0, or -errno if the file would not take
  * them all: what it did not take counts as lost. Blocks: for a thread of its own. */
-/* The same for the history. */
-int fl_follow(struct fl_ctl *ctl, int fd, uint64_t *stop);
+/* The same for the data log. */
+int fl_datalog_spill(struct fl_ctl *ctl, int fd, uint64_t *stop);
 int fl_spill(struct fl_ctl *ctl, struct fl_ring *ring, int fd, uint64_t *stop);
 uint64_t fl_load(uint64_t *word);
 void fl_store(uint64_t *word, uint64_t value);

@@ -188,7 +188,7 @@ uint32_t fl_plain_ops[FL_OPS];
 static void note_plain(const struct fl_frame *f)
 {
     uint32_t generation;
-    if (f->foreign || fl_thread.spawning || fl_thread.dumping || fl_ctl->options & FL_OPT_STACKS || fl_ctl->history.capacity)
+    if (f->foreign || fl_thread.spawning || fl_thread.dumping || fl_ctl->options & FL_OPT_STACKS || fl_ctl->datalog.capacity)
         return;
     fl_thread.plain_actor = fl_thread.actor;
     int is_plain = !fl_current_set(&generation)->interest[f->op];
@@ -208,7 +208,7 @@ long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct
 
 static int wanted(unsigned op)
 {
-    return fl_recording() && !fl_ctl->history.capacity && /* which takes the journal's place */
+    return fl_recording() && !fl_ctl->datalog.capacity && /* which takes the journal's place */
            (__atomic_load_n(&fl_ctl->journal_ops[op >> 6], __ATOMIC_RELAXED) >> (op & 63) & 1);
 }
 

@@ -76,7 +76,7 @@ struct fl_thread {
     struct fl_parting { uint64_t started, firing, acted_ns, nth; const struct fl_rule *rule; uint32_t held; } parting;
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
     uint32_t plain_actor; /* the same, 0 as well while spawning or dumping */
-    uint32_t turns;       /* how deep in calls that hold the history's turn: a signal's handler may come in between */
+    uint32_t lock_depth;  /* how deep in calls that hold the data log's lock: a signal's handler may come in between */
     uint64_t nested_bytes; /* that such handlers have written */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];
@@ -175,14 +175,14 @@ void fl_ring_wait(struct fl_ring *ring); /* for room */
 struct fl_described { uint64_t size; int64_t offset; uint32_t flags; int32_t extra; };
 long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct fl_described args);
 
-/* Fills in what the journal and the history keep of a call, `result` as libc gave it. */
+/* Fills in what the journal and the data log keep of a call, `result` as libc gave it. */
 void fl_describe_call(struct fl_event *e, struct fl_frame *f, long result);
 
-/* history.c: around a call while a history is written; `before` is what fl_history_begin returned. */
-struct fl_before { uint64_t head, nested_bytes; int has_turn; };
-int fl_history_wants(const struct fl_frame *f);
-struct fl_before fl_history_begin(struct fl_frame *f);
-void fl_history_end(struct fl_frame *f, struct fl_before before, long result);
+/* datalog.c: around a call while a data log is written; `before` is what fl_datalog_begin returned. */
+struct fl_before { uint64_t head, nested_bytes; int is_locked; };
+int fl_datalog_wants(const struct fl_frame *f);
+struct fl_before fl_datalog_begin(struct fl_frame *f);
+void fl_datalog_end(struct fl_frame *f, struct fl_before before, long result);
 
 /* text.c */
 uint32_t fl_text(const char *text, uint32_t n);

@@ -111,15 +111,15 @@ class ControlBlock:
         """
         journal = recording.capacity if recording else 1
         text_bytes = recording.text_bytes if recording else TEXT_BYTES
-        history = recording.history_bytes if recording else 0
-        size = lib.fl_layout_size(journal, firings, text_bytes, history)
+        datalog = recording.datalog_bytes if recording else 0
+        size = lib.fl_layout_size(journal, firings, text_bytes, datalog)
         descriptor = os.memfd_create("faultlib", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.posix_fallocate(descriptor, 0, size)
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
             with mmap.mmap(descriptor, 0) as header:
                 ctl: Any = ffi.cast("struct fl_ctl *", ffi.from_buffer(header))
-                lib.fl_layout(ctl, journal, firings, text_bytes, history)
+                lib.fl_layout(ctl, journal, firings, text_bytes, datalog)
                 ctl.uid = int.from_bytes(os.urandom(8), "little")
                 ctl.seed = seed
                 ctl.options = lib.FL_OPT_STACKS if stacks else 0

@@ -18,4 +18,4 @@ class Recording(Frozen):
     times: bool = True
     wait: bool = True
     text_bytes: int = 32 << 20
-    history_bytes: int = 0
+    datalog_bytes: int = 0

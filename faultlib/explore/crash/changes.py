@@ -1,4 +1,4 @@
-"""What deeds amount to: the smallest changes of a tree that a crash can keep or lose, and what makes them durable."""
+"""What entries amount to: the smallest changes of a tree that a crash can keep or lose, and what makes them durable."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NamedTuple
 from faultlib.explore.crash.content import Source
 
 
-class Data(NamedTuple):
+class Write(NamedTuple):
     """`length` bytes of `source`, from `at` on, have come to `position` of a file."""
 
-    deed: int
+    entry: int
     node: int
     position: int
     source: Source
@@ -18,24 +18,24 @@ class Data(NamedTuple):
     length: int
 
 
-class Size(NamedTuple):
+class Resize(NamedTuple):
     """A file has been cut off or made longer by zeros."""
 
-    deed: int
+    entry: int
     node: int
     size: int
 
 
-class Zeros(NamedTuple):
+class ZeroRange(NamedTuple):
     """A stretch of a file has become zeros; its size stays."""
 
-    deed: int
+    entry: int
     node: int
     position: int
     length: int
 
 
-class Name(NamedTuple):
+class DirEntry(NamedTuple):
     """One entry of a directory: which node it led to, and leads to. None: there is no such entry."""
 
     directory: int
@@ -44,30 +44,30 @@ class Name(NamedTuple):
     after: int | None
 
 
-class Names(NamedTuple):
+class DirChange(NamedTuple):
     """Entries that change at once. `made` is the node that came into being with it."""
 
-    deed: int
-    entries: tuple[Name, ...]
+    entry: int
+    entries: tuple[DirEntry, ...]
     made: int | None = None
 
 
 class Sync(NamedTuple):
-    """What had been done to a node (None: to all) before deed `began` is durable. `data_only`: fdatasync."""
+    """What had been done to a node (None: to all) before entry `began` is durable. `data_only`: fdatasync."""
 
-    deed: int
+    entry: int
     node: int | None
     began: int
     data_only: bool
     failed: bool
 
 
-class Told(NamedTuple):
+class Ack(NamedTuple):
     """Somebody outside has learnt something: data written elsewhere, or that the program ended with a status."""
 
-    deed: int
+    entry: int
     fd: int | None
     status: int | None
 
 
-Change = Data | Size | Zeros | Names | Sync | Told
+Change = Write | Resize | ZeroRange | DirChange | Sync | Ack

@@ -1,4 +1,4 @@
-"""Files and directories as a program sees them: the tree that was there first, and each deed done to it."""
+"""Files and directories as a program sees them: the tree that was there first, and each entry done to it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from faultlib.explore.crash.changes import Change, Data, Name, Names, Size, Sync, Told, Zeros
+from faultlib.explore.crash.changes import Ack, Change, DirChange, DirEntry, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.content import Content
-from faultlib.inject.history import Deed, History
+from faultlib.inject.datalog import DataLog, LogEntry
 
 MOST_LINKS = 40
 """As the kernel (path_resolution(7))."""
@@ -47,19 +47,19 @@ class FileSource:
 
 
 class _Log:
-    """The data of a history."""
+    """The data of a log."""
 
-    __slots__ = ("_history",)
+    __slots__ = ("_log",)
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, log: DataLog) -> None:
+        self._log = log
 
     def read(self, position: int, length: int) -> bytes:
-        return self._history.at(position, length)
+        return self._log.at(position, length)
 
 
-class Unfit(Exception):
-    """A deed does not fit the tree: something that the history does not tell has happened in between."""
+class Mismatch(Exception):
+    """A entry does not fit the tree: something that the log does not tell has happened in between."""
 
 
 class Tree:
@@ -154,139 +154,141 @@ class Tree:
         found = self.find(path, follow=True)
         return found[2] if found else None
 
-    # deeds
+    # entries
 
-    def follow(self, history: History) -> Iterator[Change]:
-        """Does what a history says, and yields the changes that its deeds amount to."""
-        log = _Log(history)
-        for deed in history.deeds():
-            for change in self._changes(deed, log):
+    def follow(self, log: DataLog) -> Iterator[Change]:
+        """Does what a log says, and yields the changes that its entries amount to."""
+        data = _Log(log)
+        for entry in log.entries():
+            for change in self._changes(entry, data):
                 self.apply(change)
                 yield change
 
-    def _changes(self, deed: Deed, log: _Log) -> Iterator[Change]:
-        family = deed.operation.family
-        known = self._objects.get((deed.device, deed.inode))
+    def _changes(self, entry: LogEntry, log: _Log) -> Iterator[Change]:
+        family = entry.operation.family
+        known = self._objects.get((entry.device, entry.inode))
         try:
             match family:
                 case "open":
-                    yield from self._opened(deed, known)
+                    yield from self._opened(entry, known)
                 case "write":
-                    yield from self._written(deed, known, log)
+                    yield from self._written(entry, known, log)
                 case "truncate":
                     if known is not None:
-                        yield Size(deed.number, known, deed.event.size)
+                        yield Resize(entry.number, known, entry.event.size)
                 case "allocate":
-                    yield from self._allocated(deed, known)
+                    yield from self._allocated(entry, known)
                 case "mkdir" | "link" | "unlink" | "rmdir" | "rename":
-                    yield from getattr(self, f"_{family}")(deed, known)
+                    yield from getattr(self, f"_{family}")(entry, known)
                 case "fsync":
-                    yield from self._synced(deed, known)
+                    yield from self._synced(entry, known)
                 case "exit":
-                    yield Told(deed.number, None, deed.event.extra)
-        except Unfit as error:
-            self.uncertain.append(f"{deed.operation.name} #{deed.number}, {os.fsdecode(deed.names[0])}: {error}")
+                    yield Ack(entry.number, None, entry.event.extra)
+        except Mismatch as error:
+            self.uncertain.append(f"{entry.operation.name} #{entry.number}, {os.fsdecode(entry.names[0])}: {error}")
 
-    def _opened(self, deed: Deed, known: int | None) -> Iterator[Change]:
-        event = deed.event
+    def _opened(self, entry: LogEntry, known: int | None) -> Iterator[Change]:
+        event = entry.event
         if event.flags & os.O_TMPFILE == os.O_TMPFILE:
-            if self.directory(deed.names[0]) is not None:
-                self._add(Node("file"), (deed.device, deed.inode))
+            if self.directory(entry.names[0]) is not None:
+                self._add(Node("file"), (entry.device, entry.inode))
             return
-        found = self.find(deed.names[0], follow=not event.flags & os.O_NOFOLLOW)
+        found = self.find(entry.names[0], follow=not event.flags & os.O_NOFOLLOW)
         if not found:
             return
         directory, name, number = found
         if number is None:
-            made = self._add(Node("file"), (deed.device, deed.inode))
-            yield Names(deed.number, (Name(directory, name, None, made),), made)
+            made = self._add(Node("file"), (entry.device, entry.inode))
+            yield DirChange(entry.number, (DirEntry(directory, name, None, made),), made)
         elif known != number:
-            raise Unfit("the name leads to another file than the one that was opened")
+            raise Mismatch("the name leads to another file than the one that was opened")
         elif event.flags & os.O_TRUNC and self.nodes[number].kind == "file":
-            yield Size(deed.number, number, 0)
+            yield Resize(entry.number, number, 0)
 
-    def _written(self, deed: Deed, known: int | None, log: _Log) -> Iterator[Change]:
+    def _written(self, entry: LogEntry, known: int | None, log: _Log) -> Iterator[Change]:
         if known is None:
-            yield Told(deed.number, deed.event.fd, None)
+            yield Ack(entry.number, entry.event.fd, None)
             return
-        position = deed.position
-        for at, length in deed.data.pieces:
-            yield Data(deed.number, known, position, log, at, length)
+        position = entry.position
+        for at, length in entry.data.pieces:
+            yield Write(entry.number, known, position, log, at, length)
             position += length
 
-    def _allocated(self, deed: Deed, known: int | None) -> Iterator[Change]:
-        event = deed.event
+    def _allocated(self, entry: LogEntry, known: int | None) -> Iterator[Change]:
+        event = entry.event
         if known is None:
             return
         if event.flags & _OTHER_WAYS:
-            raise Unfit("this way to allocate is not followed")
+            raise Mismatch("this way to allocate is not followed")
         if event.flags & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE):
-            yield Zeros(deed.number, known, event.offset, event.size)
+            yield ZeroRange(entry.number, known, event.offset, event.size)
         end = event.offset + event.size
         if not event.flags & FALLOC_KEEP_SIZE and end > self.nodes[known].content.size:
-            yield Size(deed.number, known, end)
+            yield Resize(entry.number, known, end)
 
-    def _mkdir(self, deed: Deed, _: int | None) -> Iterator[Change]:
-        found = self.find(deed.names[0])
+    def _mkdir(self, entry: LogEntry, _: int | None) -> Iterator[Change]:
+        found = self.find(entry.names[0])
         if found:
-            made = self._add(Node("dir"), (deed.device, deed.inode))
-            yield Names(deed.number, (Name(found[0], found[1], None, made),), made)
+            made = self._add(Node("dir"), (entry.device, entry.inode))
+            yield DirChange(entry.number, (DirEntry(found[0], found[1], None, made),), made)
 
-    def _link(self, deed: Deed, known: int | None) -> Iterator[Change]:
-        found = self.find(deed.names[1])
+    def _link(self, entry: LogEntry, known: int | None) -> Iterator[Change]:
+        found = self.find(entry.names[1])
         if not found:
             return
         directory, name, _ = found
         made = None
-        if deed.operation.name.startswith("symlink"):
-            known = made = self._add(Node("symlink", target=deed.names[0]), (deed.device, deed.inode))
+        if entry.operation.name.startswith("symlink"):
+            known = made = self._add(Node("symlink", target=entry.names[0]), (entry.device, entry.inode))
         if known is None:
-            raise Unfit("it is linked from outside the roots")
-        yield Names(deed.number, (Name(directory, name, None, known),), made)
+            raise Mismatch("it is linked from outside the roots")
+        yield DirChange(entry.number, (DirEntry(directory, name, None, known),), made)
 
-    def _unlink(self, deed: Deed, _: int | None) -> Iterator[Change]:
-        found = self.find(deed.names[0])
+    def _unlink(self, entry: LogEntry, _: int | None) -> Iterator[Change]:
+        found = self.find(entry.names[0])
         if not found:
             return
         directory, name, number = found
         if number is None:
-            raise Unfit("there was nothing of that name")
-        yield Names(deed.number, (Name(directory, name, number, None),))
+            raise Mismatch("there was nothing of that name")
+        yield DirChange(entry.number, (DirEntry(directory, name, number, None),))
 
     _rmdir = _unlink
 
-    def _rename(self, deed: Deed, known: int | None) -> Iterator[Change]:
-        source, target = self.find(deed.names[0]), self.find(deed.names[1])
+    def _rename(self, entry: LogEntry, known: int | None) -> Iterator[Change]:
+        source, target = self.find(entry.names[0]), self.find(entry.names[1])
         if not source and not target:
             return
         if not source or not target:
-            raise Unfit("it is moved in or out of the roots")
+            raise Mismatch("it is moved in or out of the roots")
         (directory, name, number), (directory2, name2, number2) = source, target
         if number is None or number != known:
-            raise Unfit("another file was moved than the one of that name")
-        if deed.event.flags & RENAME_EXCHANGE:
-            yield Names(deed.number, (Name(directory, name, number, number2), Name(directory2, name2, number2, number)))
+            raise Mismatch("another file was moved than the one of that name")
+        if entry.event.flags & RENAME_EXCHANGE:
+            yield DirChange(
+                entry.number, (DirEntry(directory, name, number, number2), DirEntry(directory2, name2, number2, number))
+            )
         elif number != number2:  # two names of one file: rename(2) does nothing
-            yield Names(deed.number, (Name(directory, name, number, None), Name(directory2, name2, number2, number)))
+            yield DirChange(entry.number, (DirEntry(directory, name, number, None), DirEntry(directory2, name2, number2, number)))
 
-    def _synced(self, deed: Deed, known: int | None) -> Iterator[Change]:
-        name, failed = deed.operation.name, deed.event.result < 0
+    def _synced(self, entry: LogEntry, known: int | None) -> Iterator[Change]:
+        name, failed = entry.operation.name, entry.event.result < 0
         if name in ("sync", "syncfs"):
-            yield Sync(deed.number, None, deed.began, False, failed)
+            yield Sync(entry.number, None, entry.began, False, failed)
         elif name in ("fsync", "fdatasync") and known is not None:
-            yield Sync(deed.number, known, deed.began, name == "fdatasync", failed)
+            yield Sync(entry.number, known, entry.began, name == "fdatasync", failed)
 
     def apply(self, change: Change) -> None:
         """Does a change to the tree."""
         match change:
-            case Data(_, number, position, source, at, length):
+            case Write(_, number, position, source, at, length):
                 node = self.nodes[number]
                 node.content = node.content.write(position, source, at, length)
-            case Size(_, number, size):
+            case Resize(_, number, size):
                 self.nodes[number].content = self.nodes[number].content.resize(size)
-            case Zeros(_, number, position, length):
+            case ZeroRange(_, number, position, length):
                 self.nodes[number].content = self.nodes[number].content.zero(position, length)
-            case Names(_, entries, _):
+            case DirChange(_, entries, _):
                 for entry in entries:
                     children = self.nodes[entry.directory].children
                     if entry.after is None:

@@ -1,4 +1,4 @@
-"""What the model says of real programs: the history, done again on the first tree, is the last tree."""
+"""What the model says of real programs: the log, done again on the first tree, is the last tree."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from faultlib.explore.crash.changes import Data, Names, Size, Sync, Told
+from faultlib.explore.crash.changes import Ack, DirChange, Resize, Sync, Write
 from faultlib.explore.crash.tree import Tree, differences
-from faultlib.inject.history import History, recording
+from faultlib.inject.datalog import DataLog, recording
 from faultlib.inject.session import Session
 
 COREUTILS = """
@@ -51,12 +51,12 @@ def traced(command: Sequence[str], root: Path, copy: Path) -> tuple[Tree, list]:
     (root / "first" / "link").symlink_to("old")
     shutil.copytree(root, copy, symlinks=True)
     tree = Tree.scanned({root: copy})
-    with Session(recording=recording(), cwd=root, stacks=False) as session, History(session) as past:
+    with Session(recording=recording(), cwd=root, stacks=False) as session, DataLog(session) as log:
         done = session.run(command, cwd=root, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done
-        past.finish()
-        changes = list(tree.follow(past))
-        assert past.complaints() == tree.uncertain == []
+        log.finish()
+        changes = list(tree.follow(log))
+        assert log.complaints() == tree.uncertain == []
         assert differences(tree, Tree.scanned({root: root})) == []
     return tree, changes
 
@@ -74,13 +74,13 @@ def test_the_parts_of_a_replacement(tmp_path: Path) -> None:
     )
     tree, changes = traced([sys.executable, "-c", code], tmp_path / "root", tmp_path / "copy")
     kinds = [type(change).__name__ for change in changes]
-    assert kinds[:6] == ["Names", "Data", "Sync", "Names", "Sync", "Told"] and set(kinds[6:]) == {"Told"}
+    assert kinds[:6] == ["DirChange", "Write", "Sync", "DirChange", "Sync", "Ack"] and set(kinds[6:]) == {"Ack"}
     made, synced, moved, durable = changes[0], changes[2], changes[3], changes[4]
-    assert isinstance(made, Names) and isinstance(moved, Names) and isinstance(synced, Sync) and isinstance(durable, Sync)
+    assert isinstance(made, DirChange) and isinstance(moved, DirChange) and isinstance(synced, Sync) and isinstance(durable, Sync)
     assert synced.node == made.made and durable.node == moved.entries[0].directory
     assert [entry.name for entry in moved.entries] == [b"new", b"old"] and moved.entries[1].after == made.made
-    assert isinstance(changes[-1], Told) and changes[-1].status == 0
-    assert isinstance(changes[1], Data) and (changes[1].node, changes[1].position, changes[1].length) == (made.made, 0, 1)
+    assert isinstance(changes[-1], Ack) and changes[-1].status == 0
+    assert isinstance(changes[1], Write) and (changes[1].node, changes[1].position, changes[1].length) == (made.made, 0, 1)
     assert tree.nodes[synced.node].content.size == 1
 
 
@@ -91,12 +91,12 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (root / "f").write_text("one")
     shutil.copytree(root, copy)
     tree = Tree.scanned({root: copy})
-    with Session(recording=recording(), cwd=root, stacks=False) as session, History(session) as past:
+    with Session(recording=recording(), cwd=root, stacks=False) as session, DataLog(session) as log:
         (root / "f").write_text("changed by another")
         session.run(["bash", "-c", "echo two > f2; rm f; truncate -s 1 f2"], cwd=root, timeout=60, check=True)
         (root / "f3").touch()
-        past.finish()
-        changes = list(tree.follow(past))
+        log.finish()
+        changes = list(tree.follow(log))
         found = differences(tree, Tree.scanned({root: root}))
-    assert any(isinstance(change, Size) for change in changes)
+    assert any(isinstance(change, Resize) for change in changes)
     assert found == [f"{root}/f3 should not be there"]

@@ -1,40 +1,37 @@
-"""The history of a session: what its programs did to files, with the data, in the order of the kernel (csrc/history.c)."""
+"""The data log of a session: what its programs did to files, with the data, in the order of the kernel (csrc/datalog.c)."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import struct
-import tempfile
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from faultlib._core import ffi, lib
-from faultlib.inject import background
 from faultlib.inject.events import RECORD, Decoder, Event, records
 from faultlib.inject.ops import ALL_OPERATIONS, Operation
 from faultlib.inject.recording import Recording
 from faultlib.inject.session import Session
+from faultlib.inject.spill import Spill
 
 FAMILIES = ("write", "truncate", "allocate", "rename", "unlink", "link", "mkdir", "rmdir", "attr", "fsync", "open", "exit")
 CHANGING = tuple(op for op in ALL_OPERATIONS if op.family in FAMILIES)
-"""The operations of which a history knows. Of `open` it has those that may make a file or empty it."""
+"""The operations that are logged. Of `open` there are those that may make a file or empty it."""
 BUFFER_BYTES = 8 << 20
 _TAIL = struct.Struct("=QQQQQQII")
 _ENTRY = RECORD.size + _TAIL.size
-if ffi.sizeof("struct fl_deed") != _ENTRY:
-    raise AssertionError("struct fl_deed has holes")
+if ffi.sizeof("struct fl_log_entry") != _ENTRY:
+    raise AssertionError("struct fl_log_entry has holes")
 
 
 def recording(*, buffer_bytes: int = BUFFER_BYTES) -> Recording:
-    """Returns the recording of a session that has a history. `buffer_bytes` is the room for what was not yet taken off."""
-    return Recording(CHANGING, capacity=1, times=False, history_bytes=buffer_bytes)
+    """Returns the recording of a session that has a data log. `buffer_bytes` is the room for what was not yet taken off."""
+    return Recording(CHANGING, capacity=1, times=False, datalog_bytes=buffer_bytes)
 
 
-class Data(NamedTuple):
-    """Bytes in the history's file, in pieces: (place, length)."""
+class Extents(NamedTuple):
+    """Bytes in the log's file, in pieces: (place, length)."""
 
     pieces: tuple[tuple[int, int], ...]
 
@@ -44,11 +41,11 @@ class Data(NamedTuple):
         return sum(length for _, length in self.pieces)
 
 
-class Deed(NamedTuple):
+class LogEntry(NamedTuple):
     """One call that changed something, saved something, or told somebody.
 
-    `event` says what, who, where from, and how it ended. `began` is how many deeds had ended when it began, if it did not take
-    its turn. `device` and `inode` are of the file or directory that it was about, right after it; 0 and 0 if it has none.
+    `event` says what, who, where from, and how it ended. `began` is how many entries there were when it began, if it was made
+    without the lock. `device` and `inode` are of the file or directory that it was about, right after it; 0 and 0 if it has none.
     `names` are the one or two names that it was given, absolute; the first of a symbolic link is its content. Data went to
     `position` of the file. `status` are the open flags of a descriptor that was written to (fcntl's F_GETFL).
     """
@@ -61,7 +58,7 @@ class Deed(NamedTuple):
     names: tuple[bytes, bytes]
     position: int
     status: int
-    data: Data
+    data: Extents
 
     @property
     def operation(self) -> Operation:
@@ -69,60 +66,49 @@ class Deed(NamedTuple):
         return ALL_OPERATIONS[self.event.op]
 
 
-class History:
-    """Takes the history of one session, which must have been made with `recording()`, into an unlinked temporary file.
+class DataLog:
+    """Takes the data log of one session, which must have been made with `recording()`, into an unlinked temporary file.
 
-        with Session(recording=history.recording()) as session, History(session) as past:
-            session.run(command)
-            past.finish()
-            for deed in past.deeds(): ...
+    with Session(recording=datalog.recording()) as session, DataLog(session) as log:
+        session.run(command)
+        log.finish()
+        for entry in log.entries(): ...
     """
 
     def __init__(self, session: Session, folder: str | os.PathLike[str] | None = None) -> None:
         self._ctl = session.block.ctl
         self._decoder = Decoder(session.block)
-        self._file = tempfile.TemporaryFile(prefix="faultlib-history-", dir=folder)  # noqa: SIM115 - closed by close()
-        self._stop = ffi.new("uint64_t *")
-        self._ended = threading.Event()
-        self._error = 0
         self._map: mmap.mmap | None = None
-        self._thread = background.start(self._follow, "faultlib-history")
+        self._spill = Spill("log", lambda fd, stop: lib.fl_datalog_spill(self._ctl, fd, stop), folder)
 
-    def __enter__(self) -> History:
+    def __enter__(self) -> DataLog:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _follow(self) -> None:
-        self._error = lib.fl_follow(self._ctl, self._file.fileno(), self._stop)
-        self._ended.set()
-
     def finish(self) -> None:
         """The targets have ended: takes what is left."""
-        lib.fl_store(self._stop, 1)
-        self._thread.join()
-        size = os.fstat(self._file.fileno()).st_size
-        self._map = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ) if size else None
+        self._spill.finish()
+        size = self._spill.size
+        self._map = mmap.mmap(self._spill.fileno(), size, access=mmap.ACCESS_READ) if size else None
 
     def close(self) -> None:
         """Stops, if it has not finished, and lets go of the file."""
-        if not self._ended.is_set():
-            self.finish()
         if self._map is not None:
             self._map.close()
-        self._file.close()
+        self._spill.close()
 
-    def read(self, data: Data) -> bytes:
-        """Returns what a deed has written."""
+    def read(self, data: Extents) -> bytes:
+        """Returns what an entry has written."""
         return b"".join(self.at(at, length) for at, length in data.pieces)
 
     def at(self, position: int, length: int) -> bytes:
-        """Returns bytes of the history's file."""
+        """Returns bytes of the log's file."""
         return self._map[position : position + length] if self._map is not None else b""
 
-    def deeds(self) -> Iterator[Deed]:
-        """Yields every deed, in order."""
+    def entries(self) -> Iterator[LogEntry]:
+        """Yields every entry, in order."""
         begins: dict[int, int] = {}
         open_: dict[int, tuple[int, list[tuple[int, int]]]] = {}
         found: list[tuple[int, list[tuple[int, int]]]] = []
@@ -143,7 +129,7 @@ class History:
         unfinished = set(open_)
         for number, (begin, pieces) in enumerate(found):
             if begin + 1 not in unfinished:
-                yield self._deed(number, begin, Data(tuple(pieces)), begins)
+                yield self._entry(number, begin, Extents(tuple(pieces)), begins)
 
     def _measures(self, at: int) -> tuple[int, int, int, int, int]:
         assert self._map is not None
@@ -151,26 +137,27 @@ class History:
         length, _, _, _, _, bytes_, names, more = _TAIL.unpack_from(self._map, at + RECORD.size)
         return length, bytes_, names, more, sequence
 
-    def _deed(self, number: int, at: int, data: Data, begins: dict[int, int]) -> Deed:
+    def _entry(self, number: int, at: int, data: Extents, begins: dict[int, int]) -> LogEntry:
         assert self._map is not None
         (raw,) = records(self._map[at : at + RECORD.size])
         _, before, device, inode, position, _, names, _ = _TAIL.unpack_from(self._map, at + RECORD.size)
         event = self._decoder.event(raw)
         first, second = self._map[at + _ENTRY : at + _ENTRY + names].split(b"\0")[:2]
         began = begins.get(before, 0)
-        return Deed(number, event, began, device, inode, (first, second), position, event.nth, data)
+        return LogEntry(number, event, began, device, inode, (first, second), position, event.nth, data)
 
     def complaints(self) -> list[str]:
-        """Why the history may not be whole, in sentences; empty if it is."""
-        found, ctl, past = [], self._ctl, self._ctl.history
-        if past.lost:
-            found.append(f"{past.lost} calls were not taken down: the reader had gone")
-        if past.out_of_turn:
-            found.append(f"{past.out_of_turn} calls did not get their turn, as another took too long: their order is not sure")
-        if past.turns_inherited:
-            found.append(f"{past.turns_inherited} processes were killed in the middle of a call that changed something")
-        if self._error:
-            found.append(f"the temporary file in {Path(tempfile.gettempdir())} could not be written: {os.strerror(-self._error)}")
+        """Why the log may not be whole, in sentences; empty if it is."""
+        found, ctl, log = [], self._ctl, self._ctl.datalog
+        if log.lost:
+            found.append(f"{log.lost} calls were not logged: the reader was too slow, or had gone")
+        if log.unread:
+            found.append(f"{log.unread} bytes that the kernel copied could not be read where they had come to")
+        if log.lock_timeouts:
+            found.append(f"{log.lock_timeouts} calls did not get the lock, as another took too long: their order is not sure")
+        if log.owners_died:
+            found.append(f"{log.owners_died} processes were killed in the middle of a call that changed something")
+        found += self._spill.complaints()
         if ctl.paths_full:
             found.append(f"{ctl.paths_full} names are missing: there was only room for {lib.FL_MAX_PATHS} distinct ones")
         return found

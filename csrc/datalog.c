@@ -1,6 +1,6 @@
-/* The history: an entry for each call that changed something in a file or a directory, that made such changes durable, or that told
+/* The data log: an entry for each call that changed something in a file or a directory, that made such changes durable, or that told
  * somebody outside. From any context. */
-#include "history.h"
+#include "datalog.h"
 #include "journal.h"
 #include "sys.h"
 #include <errno.h>
@@ -13,22 +13,26 @@
 
 #define CHUNK 131072          /* of data in one entry: the reader must not have to wait for the end of a huge write */
 #define ROOM_LOOK_NS 20000000
+#define ROOM_LOOKS 250        /* 5 s */
 
-static struct fl_history *history(void) { return &fl_ctl->history; }
-static char *ring(void) { return (char *)fl_ctl + history()->offset; }
+static struct fl_datalog *datalog(void) { return &fl_ctl->datalog; }
+static char *ring(void) { return (char *)fl_ctl + datalog()->offset; }
 
-/* Waits until there is room for so many bytes more; 0: nobody reads any more. */
+/* Waits until there is room for so many bytes more; 0: nobody reads any more, or has read nothing for seconds. */
 static int has_room(uint64_t n)
 {
-    struct fl_history *h = history();
+    struct fl_datalog *log = datalog();
     struct timespec timeout = {.tv_nsec = ROOM_LOOK_NS};
-    while (h->cursor + n - __atomic_load_n(&h->tail, __ATOMIC_ACQUIRE) > h->capacity) {
-        uint32_t seen = __atomic_load_n(&h->drained, __ATOMIC_ACQUIRE);
-        if (!fl_owner_alive())
+    uint64_t tail, seen_tail = 0;
+    for (int looks = 0; log->cursor + n - (tail = __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE)) > log->capacity; looks++) {
+        uint32_t seen = __atomic_load_n(&log->drained, __ATOMIC_ACQUIRE);
+        looks = tail == seen_tail ? looks : 0;
+        seen_tail = tail;
+        if (looks > ROOM_LOOKS || __atomic_load_n(&log->lost, __ATOMIC_RELAXED) || !fl_owner_alive())
             return 0;
-        __atomic_store_n(&h->waiting, 1, __ATOMIC_SEQ_CST);
-        if (h->cursor + n - __atomic_load_n(&h->tail, __ATOMIC_ACQUIRE) > h->capacity)
-            fl_sys(SYS_futex, &h->drained, FUTEX_WAIT, seen, &timeout);
+        __atomic_store_n(&log->waiting, 1, __ATOMIC_SEQ_CST);
+        if (log->cursor + n - __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE) > log->capacity)
+            fl_sys(SYS_futex, &log->drained, FUTEX_WAIT, seen, &timeout);
     }
     return 1;
 }
@@ -36,13 +40,13 @@ static int has_room(uint64_t n)
 /* A stretch of the ring up to its end: how many of `n` bytes fit there. */
 static uint64_t stretch(uint64_t at, uint64_t n)
 {
-    uint64_t left = history()->capacity - (at & (history()->capacity - 1));
+    uint64_t left = datalog()->capacity - (at & (datalog()->capacity - 1));
     return n < left ? n : left;
 }
 
 static void put(uint64_t at, const void *from, uint64_t n)
 {
-    uint64_t first = stretch(at, n), mask = history()->capacity - 1;
+    uint64_t first = stretch(at, n), mask = datalog()->capacity - 1;
     memcpy(ring() + (at & mask), from, first);
     memcpy(ring(), (const char *)from + first, n - first);
 }
@@ -65,14 +69,16 @@ static void put_memory(uint64_t at, struct source *source, uint64_t n)
     }
 }
 
+/* What cannot be read any more, since somebody has cut it off meanwhile, is zero, and counted. */
 static void put_file(uint64_t at, struct source *source, uint64_t n)
 {
+    uint64_t mask = datalog()->capacity - 1;
     while (n) {
         uint64_t part = stretch(at, n);
-        long got = fl_sys(SYS_pread64, source->fd, ring() + (at & (history()->capacity - 1)), part, source->position);
-        if (got <= 0) { /* somebody has cut it off meanwhile */
-            for (uint64_t i = 0; i < part; i++)
-                ring()[(at + i) & (history()->capacity - 1)] = 0;
+        long got = fl_sys(SYS_pread64, source->fd, ring() + (at & mask), part, source->position);
+        if (got <= 0) {
+            memset(ring() + (at & mask), 0, part);
+            __atomic_add_fetch(&datalog()->unread, part, __ATOMIC_RELAXED);
             got = (long)part;
         }
         at += (uint64_t)got;
@@ -95,45 +101,45 @@ static struct names names_of(const struct fl_frame *f)
 }
 
 /* One entry, of as much of the data as goes into one. */
-static int add(struct fl_deed *deed, const struct names *names, struct source *source)
+static int add(struct fl_log_entry *entry, const struct names *names, struct source *source)
 {
-    struct fl_history *h = history();
+    struct fl_datalog *log = datalog();
     uint64_t named = names ? names->n + names->n2 : 0;
-    deed->names = (uint32_t)named;
-    deed->length = (sizeof *deed + named + deed->bytes + 7) & ~7ull;
-    if (!has_room(deed->length))
+    entry->names = (uint32_t)named;
+    entry->length = (sizeof *entry + named + entry->bytes + 7) & ~7ull;
+    if (!has_room(entry->length))
         return 0;
-    uint64_t at = h->cursor;
-    h->cursor = at + deed->length; /* before it is filled in: a handler's entry goes behind it */
-    if (!deed->event.sequence)
-        deed->event.sequence = at + 1;
-    put(at, deed, sizeof *deed);
-    at += sizeof *deed;
+    uint64_t at = log->cursor;
+    log->cursor = at + entry->length; /* before it is filled in: a handler's entry goes behind it */
+    if (!entry->event.sequence)
+        entry->event.sequence = at + 1;
+    put(at, entry, sizeof *entry);
+    at += sizeof *entry;
     if (names) {
         put(at, names->first, names->n);
         put(at + names->n, names->second, names->n2);
         at += named;
     }
     if (source->fd >= 0)
-        put_file(at, source, deed->bytes);
+        put_file(at, source, entry->bytes);
     else
-        put_memory(at, source, deed->bytes);
-    if (fl_thread.turns == 1)
-        __atomic_store_n(&h->head, h->cursor, __ATOMIC_RELEASE);
+        put_memory(at, source, entry->bytes);
+    if (fl_thread.lock_depth == 1)
+        __atomic_store_n(&log->head, log->cursor, __ATOMIC_RELEASE);
     return 1;
 }
 
-static void add_all(struct fl_deed *deed, const struct names *names, struct source *source, uint64_t bytes)
+static void add_all(struct fl_log_entry *entry, const struct names *names, struct source *source, uint64_t bytes)
 {
     do {
-        deed->bytes = bytes < CHUNK ? bytes : CHUNK;
-        deed->more = bytes > CHUNK;
-        if (!add(deed, names, source)) {
-            __atomic_add_fetch(&history()->lost, 1, __ATOMIC_RELAXED);
+        entry->bytes = bytes < CHUNK ? bytes : CHUNK;
+        entry->more = bytes > CHUNK;
+        if (!add(entry, names, source)) {
+            __atomic_add_fetch(&datalog()->lost, 1, __ATOMIC_RELAXED);
             return;
         }
-        deed->position += deed->bytes;
-        bytes -= deed->bytes;
+        entry->position += entry->bytes;
+        bytes -= entry->bytes;
         names = NULL;
     } while (bytes);
 }
@@ -153,34 +159,37 @@ static uint64_t cloned_bytes(const struct fl_frame *f)
 
 static void write_down(struct fl_frame *f, const struct fl_before *before, long result)
 {
-    struct fl_deed deed = {.before = before->head};
+    struct fl_log_entry entry = {.before = before->head};
     struct names names = names_of(f);
-    fl_describe_call(&deed.event, f, result);
-    struct fl_subject_file file = result >= 0 ? fl_history_subject(f, result, fl_thread.nested_bytes - before->nested_bytes) : (struct fl_subject_file){0};
-    deed.device = file.device;
-    deed.inode = file.inode;
-    deed.position = file.position;
+    fl_describe_call(&entry.event, f, result);
+    struct fl_fileid file = result >= 0 ? fl_fileid_of(f, result, fl_thread.nested_bytes - before->nested_bytes) : (struct fl_fileid){0};
+    entry.device = file.device;
+    entry.inode = file.inode;
+    entry.position = file.position;
     if (f->info->family == FL_FAM_WRITE)
-        deed.event.nth = file.status;
+        entry.event.nth = file.status;
     struct iovec own = {.iov_len = 0};
     struct source source = {.at = &own, .fd = -1, .position = file.position};
     uint64_t bytes = f->info->family == FL_FAM_WRITE && result > 0 ? (uint64_t)result : 0;
     if (f->info->source) {
         bytes = f->op == FL_OP_FICLONE ? cloned_bytes(f) : bytes;
-        source.fd = (int)reopen(f->fd);
-        bytes = source.fd < 0 ? 0 : bytes;
+        source.fd = bytes ? (int)reopen(f->fd) : -1;
+        if (source.fd < 0) {
+            __atomic_add_fetch(&datalog()->unread, bytes, __ATOMIC_RELAXED);
+            bytes = 0;
+        }
     } else if (f->info->iov) {
         source.at = (const struct iovec *)f->a[f->info->iov - 1];
     } else if (f->info->buf && bytes) {
         own = (struct iovec){(void *)f->a[f->info->buf - 1], bytes};
     }
-    add_all(&deed, &names, &source, bytes);
+    add_all(&entry, &names, &source, bytes);
     if (source.fd >= 0)
         fl_sys1(SYS_close, source.fd);
 }
 
 /* Changes something, and does not wait for others. */
-static int needs_turn(const struct fl_frame *f)
+static int needs_lock(const struct fl_frame *f)
 {
     switch (f->info->family) {
     case FL_FAM_WRITE: return f->kind == FL_KIND_FILE;
@@ -195,36 +204,36 @@ static int needs_turn(const struct fl_frame *f)
     }
 }
 
-int fl_history_wants(const struct fl_frame *f)
+int fl_datalog_wants(const struct fl_frame *f)
 {
-    return fl_ctl->history.capacity && f->proc && (fl_ctl->journal_ops[f->op >> 6] >> (f->op & 63) & 1) &&
-           (f->info->family != FL_FAM_OPEN || needs_turn(f));
+    return fl_ctl->datalog.capacity && f->proc && (fl_ctl->journal_ops[f->op >> 6] >> (f->op & 63) & 1) &&
+           (f->info->family != FL_FAM_OPEN || needs_lock(f));
 }
 
 /* One that does not come back is written down before it is made. */
-struct fl_before fl_history_begin(struct fl_frame *f)
+struct fl_before fl_datalog_begin(struct fl_frame *f)
 {
-    struct fl_before before = {__atomic_load_n(&history()->head, __ATOMIC_ACQUIRE), fl_thread.nested_bytes, 0};
-    if (f->info->family == FL_FAM_EXIT && fl_turn_take(f->proc)) {
+    struct fl_before before = {__atomic_load_n(&datalog()->head, __ATOMIC_ACQUIRE), fl_thread.nested_bytes, 0};
+    if (f->info->family == FL_FAM_EXIT && fl_datalog_lock(f->proc)) {
         f->state = FL_CALL_BEGUN;
         write_down(f, &before, 0);
-        fl_turn_give();
+        fl_datalog_unlock();
     }
-    before.has_turn = needs_turn(f) && fl_turn_take(f->proc);
+    before.is_locked = needs_lock(f) && fl_datalog_lock(f->proc);
     return before;
 }
 
 /* Of what failed only a sync is worth an entry: what it was to save is lost. */
-void fl_history_end(struct fl_frame *f, struct fl_before before, long result)
+void fl_datalog_end(struct fl_frame *f, struct fl_before before, long result)
 {
     int error = errno;
-    if ((fl_outcome(f->info, result) >= 0 || f->info->family == FL_FAM_FSYNC) && (before.has_turn || fl_turn_take(f->proc))) {
+    if ((fl_outcome(f->info, result) >= 0 || f->info->family == FL_FAM_FSYNC) && (before.is_locked || fl_datalog_lock(f->proc))) {
         write_down(f, &before, result);
-        before.has_turn = 1;
-        if (fl_thread.turns > 1 && f->info->family == FL_FAM_WRITE)
+        before.is_locked = 1;
+        if (fl_thread.lock_depth > 1 && f->info->family == FL_FAM_WRITE)
             fl_thread.nested_bytes += (uint64_t)result;
     }
-    if (before.has_turn)
-        fl_turn_give();
+    if (before.is_locked)
+        fl_datalog_unlock();
     errno = error;
 }

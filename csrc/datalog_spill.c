@@ -1,4 +1,4 @@
-/* The history's way out of shared memory: one thread of the controller writes it to a file as it comes. Runs without Python's lock. */
+/* The data log's way out of shared memory: one thread of the controller writes it to a file as it comes. Runs without Python's lock. */
 #include "control.h"
 #include <errno.h>
 #include <limits.h>
@@ -9,20 +9,20 @@
 
 #define NAP_NS 200000
 
-static void make_room(struct fl_history *history, uint64_t tail)
+static void make_room(struct fl_datalog *log, uint64_t tail)
 {
-    __atomic_store_n(&history->tail, tail, __ATOMIC_SEQ_CST);
-    if (!__atomic_exchange_n(&history->waiting, 0, __ATOMIC_SEQ_CST))
+    __atomic_store_n(&log->tail, tail, __ATOMIC_SEQ_CST);
+    if (!__atomic_exchange_n(&log->waiting, 0, __ATOMIC_SEQ_CST))
         return;
-    __atomic_add_fetch(&history->drained, 1, __ATOMIC_SEQ_CST);
-    syscall(SYS_futex, &history->drained, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    __atomic_add_fetch(&log->drained, 1, __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, &log->drained, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 /* Writes [from, to) out; after an error it is thrown away, so that nobody has to wait for room that never comes. */
 static int write_out(struct fl_ctl *ctl, int fd, uint64_t from, uint64_t to)
 {
-    const char *ring = (const char *)ctl + ctl->history.offset;
-    uint64_t capacity = ctl->history.capacity;
+    const char *ring = (const char *)ctl + ctl->datalog.offset;
+    uint64_t capacity = ctl->datalog.capacity;
     while (from < to) {
         uint64_t at = from & (capacity - 1), n = to - from < capacity - at ? to - from : capacity - at;
         ssize_t done = write(fd, ring + at, n);
@@ -33,19 +33,19 @@ static int write_out(struct fl_ctl *ctl, int fd, uint64_t from, uint64_t to)
     return 0;
 }
 
-int fl_follow(struct fl_ctl *ctl, int fd, uint64_t *stop)
+int fl_datalog_spill(struct fl_ctl *ctl, int fd, uint64_t *stop)
 {
     struct timespec nap = {.tv_nsec = NAP_NS};
-    struct fl_history *history = &ctl->history;
-    uint64_t tail = history->tail;
+    struct fl_datalog *log = &ctl->datalog;
+    uint64_t tail = log->tail;
     int error = 0;
     for (;;) {
-        uint64_t stopping = fl_load(stop), head = fl_load(&history->head);
+        uint64_t stopping = fl_load(stop), head = fl_load(&log->head);
         if (head != tail && !error)
             error = write_out(ctl, fd, tail, head);
         if (head != tail) {
             tail = head;
-            make_room(history, tail);
+            make_room(log, tail);
             continue;
         }
         if (stopping)

@@ -1,5 +1,5 @@
-/* Which file a call has changed, and where in it: asked of the kernel right after the call, in the same turn. From any context. */
-#include "history.h"
+/* Which file a call has changed, and where in it: asked of the kernel right after the call, under the same lock. From any context. */
+#include "datalog.h"
 #include "sys.h"
 #include <fcntl.h>
 #include <string.h>
@@ -66,10 +66,10 @@ static int has_data(const struct fl_frame *f, uint64_t position, long result)
     return (int)same;
 }
 
-struct fl_subject_file fl_history_subject(const struct fl_frame *f, long result, uint64_t nested_bytes)
+struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, uint64_t nested_bytes)
 {
     struct stat st;
-    struct fl_subject_file file = {0};
+    struct fl_fileid file = {0};
     if (!find(f, result, &st))
         return file;
     file.device = st.st_dev;

@@ -1,4 +1,4 @@
-"""The history of real programs: what it says, done again, gives what they left."""
+"""The log of real programs: what it says, done again, gives what they left."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from pathlib import Path
 
 import pytest
 
-from faultlib.inject.history import Deed, History, recording
+from faultlib.inject.datalog import DataLog, LogEntry, recording
 from faultlib.inject.session import Session
 from tests.targets.conftest import Compile
 
 
 @contextmanager
-def followed(folder: Path, *, buffer_bytes: int = 8 << 20) -> Iterator[tuple[Session, History]]:
-    with Session(recording=recording(buffer_bytes=buffer_bytes), cwd=folder, stacks=False) as session, History(session) as past:
-        yield session, past
+def log_of(folder: Path, *, buffer_bytes: int = 8 << 20) -> Iterator[tuple[Session, DataLog]]:
+    with Session(recording=recording(buffer_bytes=buffer_bytes), cwd=folder, stacks=False) as session, DataLog(session) as log:
+        yield session, log
 
 
-def history_of(command: Sequence[str], folder: Path, **options: int) -> tuple[list[Deed], list[bytes]]:
-    """Runs a program in `folder`; returns its deeds and the data of each."""
-    with followed(folder, **options) as (session, past):
+def logged(command: Sequence[str], folder: Path, **options: int) -> tuple[list[LogEntry], list[bytes]]:
+    """Runs a program in `folder`; returns its entries and the data of each."""
+    with log_of(folder, **options) as (session, log):
         done = session.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done
-        past.finish()
-        assert past.complaints() == []
-        deeds = list(past.deeds())
-        return deeds, [past.read(deed.data) for deed in deeds]
+        log.finish()
+        assert log.complaints() == []
+        entries = list(log.entries())
+        return entries, [log.read(entry.data) for entry in entries]
 
 
-def again(deeds: Sequence[Deed], data: Sequence[bytes]) -> dict[tuple[int, int], bytearray]:
+def again(entries: Sequence[LogEntry], data: Sequence[bytes]) -> dict[tuple[int, int], bytearray]:
     """What the files are, by device and inode, that were made or emptied first."""
     files: dict[tuple[int, int], bytearray] = {}
-    for deed, written in zip(deeds, data, strict=True):
-        one, family = (deed.device, deed.inode), deed.operation.family
+    for entry, written in zip(entries, data, strict=True):
+        one, family = (entry.device, entry.inode), entry.operation.family
         if family == "open":
-            if deed.event.flags & os.O_TRUNC or one not in files:
+            if entry.event.flags & os.O_TRUNC or one not in files:
                 files[one] = bytearray()
         elif family == "write" and one in files:
             now = files[one]
-            now.extend(bytes(max(0, deed.position - len(now))))
-            now[deed.position : deed.position + len(written)] = written
+            now.extend(bytes(max(0, entry.position - len(now))))
+            now[entry.position : entry.position + len(written)] = written
         elif family == "truncate":
             now = files[one]
-            now.extend(bytes(max(0, deed.event.size - len(now))))
-            del now[deed.event.size :]
+            now.extend(bytes(max(0, entry.event.size - len(now))))
+            del now[entry.event.size :]
     return files
 
 
@@ -59,13 +59,13 @@ def check(path: Path, files: dict[tuple[int, int], bytearray]) -> None:
     assert bytes(files[status.st_dev, status.st_ino]) == path.read_bytes(), path
 
 
-def names(deeds: Sequence[Deed], folder: Path) -> list[tuple[str, ...]]:
+def names(entries: Sequence[LogEntry], folder: Path) -> list[tuple[str, ...]]:
     """The operations below the folder, with its names in short."""
     prefix = os.fsencode(folder) + b"/"
     found = []
-    for deed in deeds:
-        if any(name.startswith(prefix) for name in deed.names):
-            found.append((deed.operation.name, *(os.fsdecode(name.removeprefix(prefix)) for name in deed.names if name)))
+    for entry in entries:
+        if any(name.startswith(prefix) for name in entry.names):
+            found.append((entry.operation.name, *(os.fsdecode(name.removeprefix(prefix)) for name in entry.names if name)))
     return found
 
 
@@ -75,11 +75,11 @@ echo hello > a; echo more >> a; mv a b; mkdir d; ln -s x d/l; ln b c; rm c; cp b
 
 
 def test_coreutils(tmp_path: Path) -> None:
-    deeds, data = history_of(["bash", "-c", SCRIPT], tmp_path)
-    files = again(deeds, data)
+    entries, data = logged(["bash", "-c", SCRIPT], tmp_path)
+    files = again(entries, data)
     check(tmp_path / "b", files)
     check(tmp_path / "e", files)
-    found = [one for one in names(deeds, tmp_path) if not one[1].startswith("sed") or one[0] == "rename"]
+    found = [one for one in names(entries, tmp_path) if not one[1].startswith("sed") or one[0] == "rename"]
     assert found[-1][0] == "rmdir" or found[-1][:2] == ("unlinkat", "d")
     said = [(one[0].removesuffix("at2").removesuffix("at"), *one[1:]) for one in found]
     assert said[:8] == [
@@ -115,15 +115,17 @@ os.fsync(fd); os.fdatasync(fd)
 
 @pytest.mark.parametrize("buffer_bytes", [1 << 20, 8 << 20])
 def test_every_way_to_write(buffer_bytes: int, tmp_path: Path) -> None:
-    deeds, data = history_of([sys.executable, "-c", WAYS], tmp_path, buffer_bytes=buffer_bytes)
-    files = again(deeds, data)
+    entries, data = logged([sys.executable, "-c", WAYS], tmp_path, buffer_bytes=buffer_bytes)
+    files = again(entries, data)
     for name in ("f", "source", "copy", "shown", "big"):
         check(tmp_path / name, files)
-    said = [deed.operation.name for deed in deeds]
-    assert {"writev", "pwrite", "pwritev2", "copy_file_range", "sendfile", "splice", "ftruncate", "truncate", "linkat"} <= set(said)
+    said = [entry.operation.name for entry in entries]
+    assert {"writev", "pwrite", "pwritev2", "copy_file_range", "sendfile", "splice", "ftruncate", "truncate", "linkat"} <= set(
+        said
+    )
     assert said[said.index("fsync") :] == ["fsync", "fdatasync"] or said[-3:-1] == ["fsync", "fdatasync"]
     shown = (tmp_path / "shown").stat()
-    (link,) = (deed for deed in deeds if deed.operation.family == "link")
+    (link,) = (entry for entry in entries if entry.operation.family == "link")
     assert (link.device, link.inode) == (shown.st_dev, shown.st_ino)
 
 
@@ -144,14 +146,14 @@ for _ in range(int(sys.argv[1])): os.wait()
 
 @pytest.mark.parametrize("how", ["append", "shared offset"])
 def test_the_order_of_a_crowd_is_the_kernels(how: str, tmp_path: Path) -> None:
-    deeds, data = history_of([sys.executable, "-c", CROWD, "3", how], tmp_path)
-    check(tmp_path / "log", again(deeds, data))
-    assert sum(deed.operation.family == "write" for deed in deeds) == 4 * 3 * 200
+    entries, data = logged([sys.executable, "-c", CROWD, "3", how], tmp_path)
+    check(tmp_path / "log", again(entries, data))
+    assert sum(entry.operation.family == "write" for entry in entries) == 4 * 3 * 200
 
 
 def test_a_handler_may_write_in_the_middle_of_a_write(compiled: Compile, tmp_path: Path) -> None:
-    deeds, data = history_of([compiled("alarmed")], tmp_path)
-    files = again(deeds, data)
+    entries, data = logged([compiled("alarmed")], tmp_path)
+    files = again(entries, data)
     (content,) = files.values()
     assert len(content) == (tmp_path / "log").stat().st_size
     assert data.count(b"handler\n") == content.count(b"handler\n") == 300
@@ -161,7 +163,7 @@ def test_a_handler_may_write_in_the_middle_of_a_write(compiled: Compile, tmp_pat
 def test_whoever_is_killed_leaves_the_turn(tmp_path: Path) -> None:
     """At any moment: the others go on, and all that is written down is whole."""
     code = "import os\nfd = os.open('log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)\nwhile True: os.write(fd, b'0123456789' * 700)"
-    with followed(tmp_path) as (session, past):
+    with log_of(tmp_path) as (session, log):
         for _ in range(15):
             loops = [session.popen([sys.executable, "-c", code], cwd=tmp_path) for _ in range(3)]
             time.sleep(0.2)
@@ -171,23 +173,23 @@ def test_whoever_is_killed_leaves_the_turn(tmp_path: Path) -> None:
             (tmp_path / "log").unlink(missing_ok=True)
         done = session.run(["bash", "-c", "echo still here > log"], cwd=tmp_path, timeout=60)
         assert done.returncode == 0
-        past.finish()
-        deeds = [(deed, past.read(deed.data)) for deed in past.deeds()]
-        assert all(data == b"0123456789" * 700 for deed, data in deeds[:-3] if deed.operation.name == "write")
-        assert deeds[-2][1] == b"still here\n" or deeds[-1][1] == b"still here\n"
+        log.finish()
+        entries = [(entry, log.read(entry.data)) for entry in log.entries()]
+        assert all(data == b"0123456789" * 700 for entry, data in entries[:-3] if entry.operation.name == "write")
+        assert entries[-2][1] == b"still here\n" or entries[-1][1] == b"still here\n"
 
 
 def test_what_was_told_outside_stands_in_its_place(tmp_path: Path) -> None:
     script = "echo one > f; echo told; echo two >> f; exit 3"
-    with followed(tmp_path) as (session, past):
+    with log_of(tmp_path) as (session, log):
         assert session.run(["bash", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE).returncode == 3
-        past.finish()
-        said = [past.read(deed.data) for deed in past.deeds() if deed.operation.family == "write"]
-        last = list(past.deeds())[-1]
+        log.finish()
+        said = [log.read(entry.data) for entry in log.entries() if entry.operation.family == "write"]
+        last = list(log.entries())[-1]
     assert said == [b"one\n", b"told\n", b"two\n"]
     assert last.operation.family == "exit" and last.event.extra == 3 and not last.event.ended
 
 
-def test_a_session_without_a_history_costs_no_room() -> None:
+def test_a_session_without_a_data_log_costs_no_room() -> None:
     with Session() as session:
-        assert session.block.ctl.history.capacity == 0
+        assert session.block.ctl.datalog.capacity == 0
