@@ -6,6 +6,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from faultlib._core import ffi, lib
@@ -145,6 +146,12 @@ class DataLog:
         first, second = self._map[at + _ENTRY : at + _ENTRY + names].split(b"\0")[:2]
         began = begins.get(before, 0)
         return LogEntry(number, event, began, device, inode, (first, second), position, event.nth, data)
+
+    def save(self, path: Path) -> None:
+        """Copies the log's file, in which the extents of all entries lie."""
+        with path.open("wb") as file:
+            for at in range(0, self._spill.size, 1 << 20):
+                file.write(self.at(at, 1 << 20))
 
     def complaints(self) -> list[str]:
         """Why the log may not be whole, in sentences; empty if it is."""

@@ -16,6 +16,7 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 # The standard library and installed packages, wherever Python was installed; and what is frozen into it.
 _NOT_OWN = re.compile(r"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?(?:\.zip)?/|/(?:site|dist)-packages/|^<frozen ")
 
+_LIBRARY = re.compile(r"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?(?:\.zip)?/(?!(?:site|dist)-packages/)|^<frozen ")
 _NATIVE = b"native\t"
 
 
@@ -77,3 +78,8 @@ def short(frame: Frame) -> str:
     except FileNotFoundError:  # removed: nothing is below it
         return str(frame._replace(file=file.name))
     return str(frame._replace(file=str(file.relative_to(here)) if file.is_relative_to(here) else file.name))
+
+
+def outside_library(frames: Sequence[Frame]) -> Frame | None:
+    """Returns the innermost line that is not the standard library's, which may be an installed package's; None: no line at all."""
+    return next((frame for frame in frames if not _LIBRARY.search(frame.file)), frames[0] if frames else None)

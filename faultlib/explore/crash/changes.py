@@ -63,11 +63,22 @@ class Sync(NamedTuple):
 
 
 class Ack(NamedTuple):
-    """Somebody outside has learnt something: data written elsewhere, or that the program ended with a status."""
+    """Somebody outside has learnt something: data written elsewhere, or that the program ended with a status.
+
+    `data` are the places and lengths of what was written, in the log.
+    """
 
     entry: int
     fd: int | None
     status: int | None
+    data: tuple[tuple[int, int], ...] = ()
 
 
-Change = Write | Resize | ZeroRange | DirChange | Sync | Ack
+class Close(NamedTuple):
+    """A file that was open for writing has been closed: its owner is done with this version."""
+
+    entry: int
+    node: int
+
+
+Change = Write | Resize | ZeroRange | DirChange | Sync | Ack | Close

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from faultlib.explore.crash.changes import Ack, Change, DirChange, DirEntry, Resize, Sync, Write, ZeroRange
+from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, DirEntry, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.content import Content
 from faultlib.inject.datalog import DataLog, LogEntry
 
@@ -17,33 +17,41 @@ MOST_LINKS = 40
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE = 1, 2, 16
 _OTHER_WAYS = ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)
 RENAME_EXCHANGE = 2
+O_SYNC = os.O_SYNC
+"""O_DSYNC is one bit of it."""
+RWF_DSYNC, RWF_SYNC = 2, 4
 AT_REMOVEDIR = 0x200
 
 
 class Node:
     """A file, a directory, a symbolic link, or something else that only has a name."""
 
-    __slots__ = ("children", "content", "kind", "target")
+    __slots__ = ("children", "content", "kind", "mode", "target")
 
-    def __init__(self, kind: str, *, content: Content | None = None, target: bytes = b"") -> None:
+    def __init__(self, kind: str, *, content: Content | None = None, target: bytes = b"", mode: int = 0o644) -> None:
         self.kind = kind
+        self.mode = mode
         self.content = content or Content()
         self.target = target
         self.children: dict[bytes, int] = {}
 
 
 class FileSource:
-    """The bytes of a file that nobody changes."""
+    """The bytes of a file that nobody changes; of a folder that is open, whatever is mounted over it."""
 
-    __slots__ = ("_path",)
+    __slots__ = ("_folder", "_path")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: int | None = None) -> None:
         self._path = path
+        self._folder = folder
 
     def read(self, position: int, length: int) -> bytes:
         """Returns exactly so many bytes from there."""
-        with self._path.open("rb") as file:
-            return os.pread(file.fileno(), length, position)
+        fd = os.open(self._path, os.O_RDONLY, dir_fd=self._folder)
+        try:
+            return os.pread(fd, length, position)
+        finally:
+            os.close(fd)
 
 
 class _Log:
@@ -59,13 +67,19 @@ class _Log:
 
 
 class Mismatch(Exception):
-    """A entry does not fit the tree: something that the log does not tell has happened in between."""
+    """An entry does not fit the tree: something that the log does not tell has happened in between."""
 
 
 class Tree:
-    """The tree below some roots. `uncertain` says in sentences what could not be followed."""
+    """The tree below some roots. `uncertain` says in sentences what could not be followed.
+
+    `output` is the file (device, inode) by which the program tells the world something; sockets are such as well. `outside` are the
+    files beyond the roots that were changed.
+    """
 
     def __init__(self) -> None:
+        self.output: tuple[int, int] | None = None
+        self.outside: dict[str, str] = {}
         self.nodes: dict[int, Node] = {}
         self.roots: dict[bytes, int] = {}
         self.uncertain: list[str] = []
@@ -97,10 +111,10 @@ class Tree:
     @staticmethod
     def _read_node(path: Path, status: os.stat_result) -> Node:
         if stat.S_ISREG(status.st_mode):
-            return Node("file", content=Content.of(FileSource(path), status.st_size))
+            return Node("file", content=Content.of(FileSource(path), status.st_size), mode=stat.S_IMODE(status.st_mode))
         if stat.S_ISLNK(status.st_mode):
             return Node("symlink", target=os.fsencode(os.readlink(path)))  # noqa: PTH115 - a Path would tidy it up
-        return Node("dir" if stat.S_ISDIR(status.st_mode) else "other")
+        return Node("dir" if stat.S_ISDIR(status.st_mode) else "other", mode=stat.S_IMODE(status.st_mode))
 
     def _add(self, node: Node, identity: tuple[int, int]) -> int:
         number, self._next = self._next, self._next + 1
@@ -156,10 +170,10 @@ class Tree:
 
     # entries
 
-    def follow(self, log: DataLog) -> Iterator[Change]:
-        """Does what a log says, and yields the changes that its entries amount to."""
+    def follow(self, log: DataLog, entries: Iterable[LogEntry] | None = None) -> Iterator[Change]:
+        """Does what a log says, or some entries of it, and yields the changes that they amount to."""
         data = _Log(log)
-        for entry in log.entries():
+        for entry in log.entries() if entries is None else entries:
             for change in self._changes(entry, data):
                 self.apply(change)
                 yield change
@@ -182,7 +196,12 @@ class Tree:
                     yield from getattr(self, f"_{family}")(entry, known)
                 case "fsync":
                     yield from self._synced(entry, known)
-                case "exit":
+                case "close":
+                    if known is not None:
+                        yield Close(entry.number, known)
+                case "attr":
+                    self._changed_mode(entry, known)
+                case "exit" if entry.event.lineage == "1":
                     yield Ack(entry.number, None, entry.event.extra)
         except Mismatch as error:
             self.uncertain.append(f"{entry.operation.name} #{entry.number}, {os.fsdecode(entry.names[0])}: {error}")
@@ -207,12 +226,20 @@ class Tree:
 
     def _written(self, entry: LogEntry, known: int | None, log: _Log) -> Iterator[Change]:
         if known is None:
-            yield Ack(entry.number, entry.event.fd, None)
+            path = entry.event.path or ""
+            if (entry.device, entry.inode) == self.output or path.startswith("socket:"):
+                yield Ack(entry.number, entry.event.fd, None, entry.data.pieces)
+            elif path.startswith("/") and not path.startswith(("/dev/", "/proc/")):
+                self.outside.setdefault(path, entry.operation.name)
             return
         position = entry.position
         for at, length in entry.data.pieces:
             yield Write(entry.number, known, position, log, at, length)
             position += length
+        waits = entry.status & O_SYNC, entry.operation.name == "pwritev2" and entry.event.flags & (RWF_DSYNC | RWF_SYNC)
+        if any(waits):
+            data_only = O_SYNC not in waits and not (waits[1] and waits[1] & RWF_SYNC)
+            yield Sync(entry.number, known, entry.number + 1, data_only, False)
 
     def _allocated(self, entry: LogEntry, known: int | None) -> Iterator[Change]:
         event = entry.event
@@ -270,6 +297,14 @@ class Tree:
             )
         elif number != number2:  # two names of one file: rename(2) does nothing
             yield DirChange(entry.number, (DirEntry(directory, name, number, None), DirEntry(directory2, name2, number2, number)))
+
+    def _changed_mode(self, entry: LogEntry, known: int | None) -> None:
+        """Permissions are not among what a crash can lose here: they are as they were set last."""
+        if known is None and entry.names[0]:
+            found = self.find(entry.names[0], follow=True)
+            known = found[2] if found else None
+        if known is not None and "chmod" in entry.operation.name:
+            self.nodes[known].mode = entry.event.extra & 0o7777
 
     def _synced(self, entry: LogEntry, known: int | None) -> Iterator[Change]:
         name, failed = entry.operation.name, entry.event.result < 0

@@ -1,0 +1,137 @@
+"""A cell: a process with mounts and process numbers of its own, that ends with whoever made it and takes everything in it along."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from faultlib.errors import FaultlibError
+
+_libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MNT_DETACH, PR_SET_PDEATHSIG = 2, 1
+
+
+class CellError(FaultlibError):
+    """What this machine does not let a cell do."""
+
+    slug = "cell"
+
+
+def _call(name: str, *arguments: object) -> None:
+    if getattr(_libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        shown = ", ".join(repr(argument) for argument in arguments if argument is not None)
+        raise CellError(f"{name}({shown}): {os.strerror(number)}")
+
+
+def mount(source: str | Path, target: str | Path, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
+    """mount(2). Raises CellError."""
+    kind_, options_ = (value.encode() if value is not None else None for value in (kind, options))
+    _call("mount", os.fsencode(source), os.fsencode(target), kind_, ctypes.c_ulong(flags), options_)
+
+
+def bind(source: str | Path, target: str | Path) -> None:
+    """Makes one directory appear in the place of another. Raises CellError."""
+    mount(source, target, flags=MS_BIND | MS_REC)
+
+
+def unmount(target: str | Path) -> None:
+    """Takes a mount away, whoever is still in it. Raises CellError."""
+    _call("umount2", os.fsencode(target), MNT_DETACH)
+
+
+def held(folder: Path) -> Path:
+    """Returns a name of a directory, in a cell, under which it can be found whatever is mounted over it."""
+    return Path(f"/proc/{os.getpid()}/fd/{os.open(folder, os.O_PATH)}")
+
+
+def _die_with_parent(parent: int) -> None:
+    _call("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _enter() -> None:
+    """Leaves the mounts and process numbers of everybody else. The next child is the first process of its world."""
+    uid, gid = os.geteuid(), os.getegid()
+    flags = CLONE_NEWNS | CLONE_NEWPID | (CLONE_NEWUSER if uid else 0)
+    _call("unshare", flags)
+    if uid:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    mount("none", "/", flags=MS_REC | MS_PRIVATE)
+
+
+def start(work: Callable[[], None]) -> int:
+    """Runs `work` in a new cell, in a fork of this process; returns its pid. Its status is 0 when `work` has returned.
+
+    Whoever dies, this process or the cell's first, ends everything in it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    _live(work, parent)
+
+
+def _live(work: Callable[[], None], parent: int) -> NoReturn:
+    status = 125
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _die_with_parent(parent)
+        _enter()
+        first = os.fork()
+        if first == 0:
+            _call("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+            mount("proc", "/proc", "proc")
+            work()
+        else:
+            _, ended = os.waitpid(first, 0)
+            os._exit(os.waitstatus_to_exitcode(ended) & 0xFF)
+        status = 0
+    except CellError as error:
+        print(f"faultlib: {error}", file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def call(work: Callable[[], Any]) -> Any:
+    """Returns what `work`, run in a new cell, returns: plain data. Raises FaultlibError as it does."""
+    reader, writer = os.pipe()
+
+    def report() -> None:
+        os.close(reader)
+        try:
+            answer: dict[str, Any] = {"result": work()}
+        except FaultlibError as error:
+            answer = {"error": str(error), "kind": type(error).__name__, "module": type(error).__module__}
+        with os.fdopen(writer, "w") as stream:
+            json.dump(answer, stream)
+
+    pid = start(report)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        text = stream.read()
+    _, ended = os.waitpid(pid, 0)
+    if not text:
+        raise CellError(f"a cell ended with status {os.waitstatus_to_exitcode(ended)} before it had answered")
+    answer = json.loads(text)
+    if "error" in answer:
+        kind = getattr(sys.modules[answer["module"]], answer["kind"])
+        raise kind(answer["error"])
+    return answer["result"]

@@ -1,0 +1,105 @@
+"""The changes of one recorded run, each with the file that it belongs to, on the tree that was there first."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from faultlib.explore.crash.changes import Change, DirChange, Resize, Sync, Write, ZeroRange
+from faultlib.explore.crash.content import Content
+from faultlib.explore.crash.tree import Node, Tree
+
+NAMES = 0
+"""Stands for all directories among the nodes: the number of the list of directory changes."""
+
+
+class Initial(NamedTuple):
+    """The tree before the run: durable. Entries of each directory, and the content of each file."""
+
+    entries: dict[int, dict[bytes, int]]
+    contents: dict[int, Content]
+
+    @classmethod
+    def of(cls, tree: Tree) -> Initial:
+        """Returns what a tree is now."""
+        return cls(
+            {number: dict(node.children) for number, node in tree.nodes.items() if node.kind == "dir"},
+            {number: node.content for number, node in tree.nodes.items() if node.kind == "file"},
+        )
+
+
+class Model:
+    """What happened, in order. Indexes are those of `changes`; a crash at `k` is one after the first k of them.
+
+    `of_node` has the indexes of the changes of each file's content, and of all directories under NAMES. `over[i]` is how many of a
+    write's bytes overwrite what was in the file then; the others append. `metas` are the indexes of the changes that go through a
+    journal: entries of directories, and sizes that were set. `names_of` has the changes of directories by each file and directory
+    that they are about, and `made` the one that a node came into being with.
+    """
+
+    def __init__(self, tree: Tree, initial: Initial, changes: Sequence[Change]) -> None:
+        self.changes = changes
+        self.initial = initial
+        self.roots = tree.roots
+        self.nodes: dict[int, Node] = tree.nodes
+        self.of_node: dict[int, list[int]] = {NAMES: []}
+        self.over = [0] * len(changes)
+        self.metas: list[int] = []
+        self.appends: list[int] = []
+        self.appends_set: set[int] = set()
+        self.names_of: dict[int, list[int]] = {}
+        self.made: dict[int, int] = {}
+        self.syncs: list[tuple[int, int]] = []
+        self._entries = [change.entry for change in changes]
+        sizes = {number: content.size for number, content in initial.contents.items()}
+        for index, change in enumerate(changes):
+            self._sort_in(index, change, sizes)
+
+    def _sort_in(self, index: int, change: Change, sizes: dict[int, int]) -> None:
+        match change:
+            case DirChange():
+                self.of_node[NAMES].append(index)
+                self.metas.append(index)
+                self._index_names(index, change)
+            case Write(_, node, position, _, _, length):
+                size = sizes.get(node, 0)
+                self.of_node.setdefault(node, []).append(index)
+                self.over[index] = max(0, min(size, position + length) - position)
+                sizes[node] = max(size, position + length)
+                if self.over[index] < length:
+                    self.appends.append(index)
+                    self.appends_set.add(index)
+            case Resize(_, node, size):
+                self.of_node.setdefault(node, []).append(index)
+                self.metas.append(index)
+                sizes[node] = size
+            case ZeroRange(_, node):
+                self.of_node.setdefault(node, []).append(index)
+                self.metas.append(index)
+            case Sync(_, _, began):
+                self.syncs.append((index, self.index_of(began)))
+
+    def _index_names(self, index: int, change: DirChange) -> None:
+        for entry in change.entries:
+            for node in {entry.directory, entry.before, entry.after} - {None}:
+                several = self.names_of.setdefault(node or NAMES, [])
+                if not several or several[-1] != index:
+                    several.append(index)
+        if change.made is not None:
+            self.made[change.made] = index
+
+    def index_of(self, entry: int) -> int:
+        """Returns the index of the first change of that entry of the log, or of one behind it."""
+        return bisect_left(self._entries, entry)
+
+    def owner(self, index: int) -> int | None:
+        """Returns the file that a change belongs to, NAMES for directories, None for what is no change of the tree."""
+        change = self.changes[index]
+        if isinstance(change, DirChange):
+            return NAMES
+        return change.node if isinstance(change, Write | Resize | ZeroRange) else None
+
+    def touched(self) -> list[int]:
+        """Returns the files that were changed, in the order of their numbers."""
+        return sorted(number for number in self.of_node if number != NAMES)

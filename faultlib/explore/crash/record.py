@@ -1,0 +1,140 @@
+"""Runs the target once, on a copy of the roots in their place, and writes down what it does to them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faultlib.errors import FaultlibError, UsageError
+from faultlib.explore import cell
+from faultlib.explore.crash import recording
+from faultlib.explore.crash.changes import Change
+from faultlib.explore.crash.model import Initial
+from faultlib.explore.crash.recording import LOG, OUTPUT, Op
+from faultlib.explore.crash.tree import Tree, differences
+from faultlib.inject import datalog, stacks, target
+from faultlib.inject.datalog import DataLog, LogEntry
+from faultlib.inject.events import Event
+from faultlib.inject.session import Session
+
+MOST_BYTES, MOST_FILES = 1 << 30, 100_000
+KEEP_OUT = ".faultlib"
+"""Campaigns lie there: no part of a tree."""
+
+
+class Incomplete(FaultlibError):
+    """The recording is not the whole truth: exploring it would tell lies."""
+
+    slug = "incomplete"
+    exit_code = 3
+
+
+class Run(NamedTuple):
+    """What to run, and where. `folder` is the campaign's."""
+
+    command: tuple[str, ...]
+    cwd: Path
+    roots: tuple[Path, ...]
+    folder: Path
+
+
+def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
+    """Returns the roots, absolute, none in another. Raises UsageError for what cannot be one."""
+    found = list[Path]()
+    for root in roots:
+        if not root.exists():
+            raise UsageError(f"--root {root}: there is no such directory")
+        if not root.is_dir():
+            raise UsageError(f"--root {root}: this is no directory")
+        found.append(root.resolve())
+    if Path("/") in found:
+        raise UsageError("--root /: a copy is made of each root; name the directories that the program writes to")
+    return tuple(sorted({root for root in found if not any(other in root.parents for other in found)}))
+
+
+def keep_first(run: Run) -> None:
+    """Copies the roots, as they are before the run, into the campaign. Raises UsageError if they are too large."""
+    for path, copy in recording.Roots(tuple(map(str, run.roots))).copies(run.folder).items():
+        _measure(path)
+        copy_tree(path, copy)
+
+
+def _measure(root: Path) -> None:
+    size = files = 0
+    for here, directories, names in os.walk(root):
+        if KEEP_OUT in directories:
+            directories.remove(KEEP_OUT)
+        files += len(names)
+        size += sum(os.lstat(os.path.join(here, name)).st_size for name in names)  # noqa: PTH118 - many
+        if size > MOST_BYTES or files > MOST_FILES:
+            most = f"{MOST_BYTES >> 30} GiB or {MOST_FILES:,} files"
+            raise UsageError(f"{root}: this root has more than {most}, all of which would be copied: narrow it down with --root DIR")
+
+
+def copy_tree(source: Path, copy: Path) -> None:
+    """Copies a directory with everything that belongs to its files; hard links stay links. Raises FaultlibError."""
+    copy.mkdir(parents=True)
+    names = [entry.path for entry in os.scandir(source) if entry.name != KEEP_OUT]
+    shutil.copystat(source, copy)
+    for some in (names[i : i + 500] for i in range(0, len(names), 500)):
+        done = subprocess.run(["cp", "-a", "--reflink=auto", "-t", copy, "--", *some], capture_output=True, text=True)
+        if done.returncode:
+            raise FaultlibError(f"{source} could not be copied: {done.stderr.strip() or done.returncode}")
+
+
+def record(run: Run, env: dict[str, str] | None = None) -> None:
+    """Runs the command in a cell and saves the recording. Raises UsageError, Incomplete, and what a target can be refused for."""
+    target.check(run.command[0], (env or os.environ).get("PATH"), str(run.cwd))
+    cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), env))
+
+
+def _record(run: Run, env: dict[str, str] | None) -> None:
+    scratch = run.folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    cell.mount("faultlib", scratch, "tmpfs")
+    roots = recording.Roots(tuple(map(str, run.roots)))
+    for number, (path, copy) in enumerate(roots.copies(run.folder).items()):
+        subprocess.run(["cp", "-a", "-T", copy, scratch / str(number)], check=True)
+        cell.bind(scratch / str(number), path)
+    os.chdir(run.cwd)
+    tree = Tree.scanned(roots.copies(run.folder))
+    initial = Initial.of(tree)
+    with Session(recording=datalog.recording(), cwd=run.cwd) as session, DataLog(session, folder=run.folder) as log:
+        with (run.folder / OUTPUT).open("wb") as output:
+            status = os.fstat(output.fileno())
+            tree.output = status.st_dev, status.st_ino
+            done = session.run(run.command, cwd=run.cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        log.finish()
+        log.save(run.folder / LOG)
+        ops, changes = _read(tree, log)
+        complaints = log.complaints() + [f"{process.comm} could not be instrumented" for process in session.uncovered()]
+        complaints += tree.uncertain + differences(tree, Tree.scanned({root: root for root in run.roots}))
+    head = {
+        "command": run.command, "cwd": str(run.cwd), "roots": roots.paths, "status": done.returncode, "incomplete": complaints,
+        "outside": tree.outside,
+    }  # fmt: skip
+    recording.save(run.folder, head, tree, initial, changes, ops)
+
+
+def _read(tree: Tree, log: DataLog) -> tuple[list[Op], list[Change]]:
+    ops = list[Op]()
+
+    def entries() -> Any:
+        for entry in log.entries():
+            ops.append(_op(entry))
+            yield entry
+
+    return ops, list(tree.follow(log, entries()))
+
+
+def _op(entry: LogEntry) -> Op:
+    event: Event = entry.event
+    return Op(
+        entry.operation.name, event.lineage, event.actor.thread, event.actor.comm,
+        tuple(os.fsdecode(name) for name in entry.names if name) or ((event.path,) if event.path else ()),
+        event.fd, event.size, entry.position, event.flags, event.result, event.frames, stacks.outside_library(event.frames),
+    )  # fmt: skip

@@ -1,0 +1,159 @@
+"""What judges a run: a command's exit status, or a Python function."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faultlib.errors import UsageError
+
+PASS, FAIL, HANG = "pass", "fail", "hang"
+MOST_OUTPUT = 4000
+_FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py):(?P<function>[A-Za-z_]\w*)")
+
+
+class Verdict(NamedTuple):
+    """What a judge has said: `what` is PASS, FAIL or HANG; `text` what it printed or raised, cut to some thousand characters."""
+
+    what: str
+    text: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is anything but a pass."""
+        return self.what != PASS
+
+
+class Promise(NamedTuple):
+    """What the program has told the world when it was stopped, and how many operations it had done by then."""
+
+    output: bytes
+    operations: int
+
+
+def run(command: str | Sequence[str], cwd: Path, timeout_s: float, promise: Promise | None = None) -> Verdict:
+    """Runs a check or a recovery: status 0 is a pass. What hangs is killed with all its descendants in its process group."""
+    env = dict(os.environ)
+    if promise:
+        env["FAULTLIB_OPERATIONS"] = str(promise.operations)
+    words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+    child = subprocess.Popen(
+        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        output, _ = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        output, _ = child.communicate()
+        return Verdict(HANG, f"still running after {timeout_s:g} s\n" + _shown(output))
+    finally:
+        _end_group(child.pid)
+    if child.returncode == 0:
+        return Verdict(PASS, _shown(output))
+    status = f"signal {-child.returncode}" if child.returncode < 0 else f"status {child.returncode}"
+    return Verdict(FAIL, f"{status}\n{_shown(output)}")
+
+
+def _end_group(pid: int) -> None:
+    """Nobody goes on in the tree of the next state."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _shown(output: bytes) -> str:
+    text = output.decode("utf-8", "replace").strip()
+    return text if len(text) <= MOST_OUTPUT else f"{text[: MOST_OUTPUT // 2]}\n...\n{text[-MOST_OUTPUT // 2 :]}"
+
+
+class Function:
+    """A check in Python: `module:function` or `file.py:function`, called with the directory, the output, the operation count.
+
+    It passes by returning anything but False, and fails by False or an exception.
+    """
+
+    def __init__(self, text: str, cwd: Path) -> None:
+        found = _FUNCTION.fullmatch(text)
+        if not found:
+            raise UsageError(f"--check {text}: not of the form module:function")
+        self.function = self._find(text, found["module"], found["function"], cwd)
+
+    @staticmethod
+    def is_one(text: str) -> bool:
+        """Whether a check is spelled as a function, not as a command."""
+        return _FUNCTION.fullmatch(text) is not None
+
+    @staticmethod
+    def _find(text: str, module: str, function: str, cwd: Path) -> Callable[..., Any]:
+        if module.endswith(".py"):
+            path = (cwd / module).resolve()
+            sys.path.insert(0, str(path.parent))
+            module = path.stem
+        else:
+            sys.path.insert(0, str(cwd))
+        try:
+            loaded = importlib.import_module(module)
+        except Exception as error:
+            raise UsageError(f"--check {text}: {module} could not be imported: {type(error).__name__}: {error}") from error
+        found = getattr(loaded, function, None)
+        if not callable(found):
+            raise UsageError(f"--check {text}: there is no function {function} in {module}")
+        check: Callable[..., Any] = found
+        return check
+
+    def __call__(self, cwd: Path, timeout_s: float, promise: Promise) -> Verdict:
+        """Calls the function in a fork of this process."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            os._exit(self._answer(cwd, promise, writer))
+        os.close(writer)
+        return _wait(pid, reader, timeout_s)
+
+    def _answer(self, cwd: Path, promise: Promise, writer: int) -> int:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(nothing, fd)
+        os.chdir(cwd)
+        count = self.function.__code__.co_argcount if hasattr(self.function, "__code__") else 3
+        try:
+            said = self.function(*(cwd, promise.output, promise.operations)[:count])
+        except SystemExit as error:
+            said = error.code in (None, 0)
+            os.write(writer, f"exit {error.code}".encode())
+        except BaseException as error:
+            os.write(writer, f"{type(error).__name__}: {error}".encode()[:MOST_OUTPUT])
+            return 1
+        return 1 if said is False else 0
+
+
+def _wait(pid: int, reader: int, timeout_s: float) -> Verdict:
+    handle = os.pidfd_open(pid)
+    import select
+
+    deadline = time.monotonic() + timeout_s
+    with os.fdopen(reader, "rb") as stream:
+        ended = select.select([handle], [], [], max(0, deadline - time.monotonic()))[0]
+        os.close(handle)
+        if not ended:
+            _end_group(pid)
+            os.waitpid(pid, 0)
+            return Verdict(HANG, f"still running after {timeout_s:g} s")
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        _end_group(pid)
+        os.set_blocking(stream.fileno(), False)
+        text = (stream.read() or b"").decode("utf-8", "replace")
+    if status == 0:
+        return Verdict(PASS, text)
+    return Verdict(FAIL, text or (f"signal {-status}" if status < 0 else "returned False"))
