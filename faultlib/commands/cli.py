@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-COMMANDS = ("run", "ctl", "trace", "explain", "ops", "doctor", "bench")
+COMMANDS = ("run", "ctl", "trace", "crash", "replay", "explain", "ops", "doctor", "bench")
 
 
 class Commands(click.Group):

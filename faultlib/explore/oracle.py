@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 from faultlib.errors import UsageError
 
-PASS, FAIL, HANG = "pass", "fail", "hang"
+PASS, FAIL, HANG, SUSPECT, RECOVERY = "pass", "fail", "hang", "suspect", "failed recovery"
 MOST_OUTPUT = 4000
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
 class Verdict(NamedTuple):
-    """What a judge has said: `what` is PASS, FAIL or HANG; `text` what it printed or raised, cut to some thousand characters."""
+    """What a judge has said: `what` is PASS, FAIL, HANG, SUSPECT or RECOVERY; `text` what it printed or raised, cut to some thousand characters."""
 
     what: str
     text: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -85,7 +86,9 @@ class Judge:
             yield number, Verdict(what, text)
 
     def close(self) -> None:
-        """Lets it end, when it has nothing more to do."""
+        """Lets it end. It has to be told: later judges have this end of the pipe open too."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._questions, b"\n")
         os.close(self._questions)
         os.close(self.answers)
         os.waitpid(self.pid, 0)
@@ -107,6 +110,8 @@ class Bench:
     def serve(self, questions: IO[str], answers: IO[str]) -> None:
         """Answers until nobody asks any more."""
         for line in questions:
+            if line == "\n":
+                return
             number, plan, promised = json.loads(line)
             verdict = self.judge(Case(State.from_json(plan), promised))
             answers.write(json.dumps([number, *verdict]) + "\n")

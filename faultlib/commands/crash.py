@@ -1,0 +1,96 @@
+"""`faultlib crash`: every state that a crash can leave, and the source line to blame."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from faultlib.commands import declared
+from faultlib.errors import UsageError
+
+HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
+
+
+@click.command("crash", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option("--check", metavar="CMD", help="Tells a good state from a bad one: a command (status 0 is good) or module:function.")
+@click.option("--recover", metavar="CMD", help="Run in each state before the check, as the program would after a crash.")
+@click.option("--root", "roots", multiple=True, type=click.Path(path_type=Path), help="A directory to look at; default: this one.")
+@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="kill, ext4, xfs, btrfs, posix; default: all.")
+@click.option("--sector", type=int, default=512, show_default=True, metavar="BYTES", help="What a disk writes at once: 512 or 4096.")
+@click.option("--budget", metavar="N|TIME", help="Stop after so many states (5000) or so long (30s, 5m).")
+@click.option("--jobs", type=int, metavar="N", help="Judges at work side by side; default: one for each processor.")
+@click.option("--timeout", type=float, default=10.0, show_default=True, metavar="S", help="For one check.")
+@click.option("--status", type=int, default=0, show_default=True, metavar="N", help="What CMD ends with when nothing fails.")
+@click.option("--seed", type=int, default=0, metavar="N", help="For what is drawn at random.")
+@click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one that was begun goes on.")
+@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: .md .html .json .sarif")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@click.option("--strict", is_flag=True, help="Exit 1 for suspicions and notes, too.")
+@declared.takes_command
+def command(
+    check: str | None, recover: str | None, roots: Sequence[Path], profiles: Sequence[str], sector: int, budget: str | None,
+    jobs: int | None, timeout: float, status: int, seed: int, folder: Path | None, reports: Sequence[Path], as_json: bool,
+    strict: bool, cmd: Sequence[str],
+) -> None:  # fmt: skip
+    """Run CMD once on a copy, then look at every state that a kill or a power cut can leave of its files.
+
+    \b
+      faultlib crash --check 'python -m json.tool tasks.json' -- python app.py
+      faultlib crash --check checks:consistent --recover 'python app.py recover' -- python app.py
+      faultlib crash --profile ext4 --budget 30s --check ./verify.sh -- ./app
+
+    The exit status is 0 if all states hold, 1 for violations, 2 if something is wrong with what was asked, 3 if nothing can be said.
+    """
+    import os
+
+    from faultlib.commands.progress import Progress
+    from faultlib.explore.crash.campaign import Spec, explore
+    from faultlib.explore.crash.profiles import PROFILES
+    from faultlib.explore.finding import VIOLATION
+
+    cwd = Path.cwd()
+    spec = Spec(
+        tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(profiles) or tuple(PROFILES), sector,
+        read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, seed, status,
+    )  # fmt: skip
+    with Progress(sys.stderr) as progress:
+        campaign = explore(spec, progress.tell)
+    if as_json:
+        click.echo(json.dumps(campaign.to_json(), indent=1))
+    else:
+        from faultlib.report import crash_text
+
+        crash_text.render(campaign, sys.stdout)
+    wanted = [finding for finding in campaign.findings if strict or finding.severity == VIOLATION]
+    sys.exit(VIOLATED if wanted else HELD)
+
+
+def new_folder(cwd: Path) -> Path:
+    """Returns a folder for a new campaign."""
+    number = 1
+    while (cwd / ".faultlib" / f"crash-{number}").exists():
+        number += 1
+    return cwd / ".faultlib" / f"crash-{number}"
+
+
+def read_budget(text: str | None):  # type: ignore[no-untyped-def]
+    """Returns a budget: a number of states, or a time. Raises UsageError."""
+    from faultlib.explore.crash.explorer import Budget
+
+    if text is None:
+        return Budget()
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        if text[-1:] in units:
+            seconds = float(text[:-1]) * units[text[-1]]
+            if seconds > 0:
+                return Budget(seconds=seconds)
+        elif int(text) > 0:
+            return Budget(states=int(text))
+    except ValueError:
+        pass
+    raise UsageError(f"--budget {text}: a number of states, as 5000, or a time, as 30s, 5m or 1h")

@@ -1,0 +1,228 @@
+"""From a failing state to its cause: the least that has to be lost, the two operations to blame, and what is missing between them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from faultlib.explore.crash.changes import Ack, Change, DirChange, Resize, Write, ZeroRange
+from faultlib.explore.crash.losses import ALL, Lost, State, state
+from faultlib.explore.crash.model import NAMES, Model
+from faultlib.explore.crash.profiles import Rules
+
+Fails = Callable[[State, int], bool]
+"""Whether a state does, with the promises that were made when so many changes had been done."""
+MOST_TRIES = 400
+
+
+class Cause(NamedTuple):
+    """Why states fail: `plan` is the smallest that does. `lost` and `kept` are indexes of changes, -1 if there is none.
+
+    `promised` is up to which change the program's promises count. `kind` is the name of such a cause.
+    """
+
+    kind: str
+    plan: State
+    lost: int
+    kept: int
+    promised: int
+
+
+TRUNCATED, TORN, RENAMED, UNNAMED, ORDER, UNSYNCED, UNFINISHED = (
+    "truncate-then-write", "torn write", "rename before data", "name not durable", "order of two files", "lost acknowledged data",
+    "unfinished sequence",
+)  # fmt: skip
+KINDS = {
+    TRUNCATED: "a file is emptied before what comes into it is there",
+    TORN: "a file is changed in place, by steps of which a crash can leave some",
+    RENAMED: "a file gets its name before its data are durable",
+    UNNAMED: "a name that was promised is not durable",
+    ORDER: "a change is durable before another on which it depends",
+    UNSYNCED: "data that were promised are not durable",
+    UNFINISHED: "several files are changed one after the other, and recovery does not finish it",
+}
+
+
+class Minimiser:
+    """Makes failing states smaller."""
+
+    def __init__(self, rules: Rules, fails: Fails) -> None:
+        self._rules = rules
+        self._model = rules.model
+        self._fails = fails
+        self._left = MOST_TRIES
+
+    def cause(self, plan: State, promised: int) -> Cause:
+        """Returns the cause of a state that fails with those promises."""
+        self._left = MOST_TRIES
+        smaller = self._with_fewer_losses(plan, promised)
+        smaller = self._earlier(smaller, promised)
+        promised = self._promised(smaller, promised)
+        kept = promised - 1 if self._is_promise(promised - 1) and not self._fails(smaller, promised - 1) else smaller.crash - 1
+        if not smaller.losses and not self._is_promise(kept):
+            smaller = self._begin(smaller, promised)
+            kept = smaller.crash - 1
+        lost = self._lost(smaller, kept, promised)
+        return Cause(kind_of(self._model, smaller, lost, kept), smaller, lost, kept, promised)
+
+    def _try(self, plan: State | None, promised: int) -> bool:
+        self._left -= 1
+        return plan is not None and self._left > 0 and self._fails(plan, promised)
+
+    def _with_fewer_losses(self, plan: State, promised: int) -> State:
+        """Delta debugging, on what is lost (Zeller and Hildebrandt, 2002)."""
+        items, parts = list(_singly(self._model, plan)), 2
+        while len(items) > 1:
+            for some in _without(items, parts):
+                smaller = self._rules.close(state(plan.crash, some))
+                if smaller and len(some) < len(items) and self._try(smaller, promised):
+                    items, parts = some, max(parts - 1, 2)
+                    plan = smaller
+                    break
+            else:
+                if parts >= len(items):
+                    break
+                parts = min(2 * parts, len(items))
+        return plan
+
+    def _earlier(self, plan: State, promised: int) -> State:
+        """The first crash at which it is so."""
+        if not plan.losses:
+            return plan
+        first = min(lost.first for _, lost in plan.items())
+        for crash in range(first, plan.crash):
+            if crash and self._model.owner(crash - 1) is None and crash != first:
+                continue
+            smaller = state(crash, ((node, cut) for node, lost in plan.items() if (cut := _cut(lost, crash))))
+            if self._rules.close(smaller) == smaller and self._try(smaller, promised):
+                return smaller
+        return plan
+
+    def _begin(self, plan: State, promised: int) -> State:
+        """The beginning of the time in which it is so."""
+        while plan.crash and self._try(State(plan.crash - 1), promised):
+            plan = State(plan.crash - 1)
+        return plan
+
+    def _promised(self, plan: State, promised: int) -> int:
+        """The first promise that is broken."""
+        for until in [plan.crash, *(i + 1 for i in range(plan.crash, promised) if self._is_promise(i))]:
+            if until < promised and self._try(plan, until):
+                return until
+        return promised
+
+    def _is_promise(self, index: int) -> bool:
+        return index >= 0 and isinstance(self._model.changes[index], Ack)
+
+    def _lost(self, plan: State, kept: int, promised: int) -> int:
+        """What should have been on disk, too."""
+        if plan.losses:
+            return min(lost.first for _, lost in plan.items())
+        changes = [i for i in range(plan.crash, len(self._model.changes)) if self._model.owner(i) is not None]
+        same = [i for i in changes if kept >= 0 and self._model.owner(i) == self._model.owner(kept)]
+        for crash in changes:
+            if not self._try(State(crash + 1), promised):
+                return same[0] if same and same[0] <= crash else crash
+        return changes[0] if changes else -1
+
+
+def _singly(model: Model, plan: State) -> Iterator[tuple[int, Lost]]:
+    """Every change that is lost by itself."""
+    for node, lost in plan.items():
+        indexes = [i for i in model.of_node[node] if lost.first <= i < lost.last]
+        if len(indexes) == 1:
+            yield node, Lost(indexes[0], indexes[0] + 1, *lost[2:])
+        else:
+            yield from ((node, Lost(i, i + 1)) for i in indexes)
+
+
+def _without(items: list[tuple[int, Lost]], parts: int) -> Iterator[list[tuple[int, Lost]]]:
+    size = -(-len(items) // parts)
+    chunks = [items[at : at + size] for at in range(0, len(items), size)]
+    if len(chunks) > 2:
+        yield from chunks
+    for gone in range(len(chunks)):
+        yield [item for number, chunk in enumerate(chunks) if number != gone for item in chunk]
+
+
+def _cut(lost: Lost, crash: int) -> Lost | None:
+    if lost.first >= crash:
+        return None
+    return lost._replace(last=min(lost.last, crash))
+
+
+def kind_of(model: Model, plan: State, lost: int, kept: int) -> str:
+    """Returns the name of a cause."""
+    w, x = _at(model, lost), _at(model, kept)
+    if isinstance(x, Ack):
+        return UNNAMED if isinstance(w, DirChange) else UNSYNCED
+    if isinstance(w, Write) and isinstance(x, Resize) and w.node == x.node:
+        return TRUNCATED
+    if isinstance(w, Write) and isinstance(x, DirChange) and _is_about(x, w.node):
+        return RENAMED if x.made is None else TRUNCATED if not plan.losses else ORDER
+    if isinstance(w, Write | ZeroRange | Resize) and isinstance(x, Write | ZeroRange | Resize) and w.node == x.node:
+        return TORN
+    return ORDER if plan.losses else UNFINISHED
+
+
+def _at(model: Model, index: int) -> Change | None:
+    return model.changes[index] if index >= 0 else None
+
+
+def _is_about(change: DirChange, node: int) -> bool:
+    return any(node in (entry.before, entry.after) for entry in change.entries)
+
+
+def is_explained(cause: Cause, plan: State, model: Model) -> bool:
+    """Whether a failing state has what a known cause needs: the one operation lost, the other kept."""
+    if plan.crash <= cause.kept and not isinstance(_at(model, cause.kept), Ack):
+        return False
+    if not cause.plan.losses:
+        return plan.crash <= cause.lost or _loses(model, plan, cause.lost)
+    return _loses(model, plan, cause.lost) and not _loses(model, plan, cause.kept)
+
+
+def _loses(model: Model, plan: State, index: int) -> bool:
+    owner = model.owner(index) if index >= 0 else None
+    return owner is not None and any(lost.first <= index < lost.last for lost in plan.lost(owner))
+
+
+def names_of(model: Model, node: int, crash: int) -> list[bytes]:
+    """Returns the paths that a node has or had, up to a crash and, failing that, afterwards; the last one first."""
+    found = list[bytes]()
+    several = model.names_of.get(node, [])
+    place = bisect_right(several, crash - 1)
+    for index in [*reversed(several[:place]), *several[place:]]:
+        change = model.changes[index]
+        assert isinstance(change, DirChange)
+        for entry in change.entries:
+            if node in (entry.after, entry.before):
+                found.append(path_of(model, entry.directory) + b"/" + entry.name)
+    found += [path for path, number in _first_paths(model) if number == node]
+    return list(dict.fromkeys(found))
+
+
+def _first_paths(model: Model) -> Iterator[tuple[bytes, int]]:
+    waiting = list(model.roots.items())
+    while waiting:
+        path, number = waiting.pop()
+        yield path, number
+        waiting += [(path + b"/" + name, child) for name, child in model.initial.entries.get(number, {}).items()]
+
+
+def path_of(model: Model, directory: int) -> bytes:
+    for path, number in model.roots.items():
+        if number == directory:
+            return path
+    return next(iter(names_of(model, directory, len(model.changes))), b"?") if directory != NAMES else b"?"
+
+
+def lost_bytes(model: Model, plan: State) -> Sequence[tuple[int, int]]:
+    """Returns (change, bytes) of every write that is lost, whole or in part."""
+    found = []
+    for _, lost in _singly(model, plan):
+        change = model.changes[lost.first]
+        if isinstance(change, Write):
+            found.append((lost.first, (change.length if lost.hi == ALL else lost.hi) - lost.lo))
+    return found

@@ -1,0 +1,76 @@
+"""What a regression test of a finding needs: the files that the run changed, as they were before it. All others are as they are now."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.recording import Recording
+from faultlib.explore.crash.versions import Disk
+from faultlib.explore.finding import Finding
+
+FOLDER, LIST = "before", "paths.json"
+
+
+def save(recorded: Recording, folder: Path) -> None:
+    """Writes the files that the run changed or removed, and the names of those that it made."""
+    if folder.exists():
+        return
+    disk, model = Disk(recorded.model), recorded.model
+    first, last = disk.names(State(0)), disk.names(State(len(model.changes)))
+    changed = {path for path, number in first.paths.items() if number in model.of_node or last.paths.get(path) != number}
+    made = sorted(os.fsdecode(path) for path in last.paths.keys() - first.paths.keys())
+    folder.mkdir(parents=True)
+    kept = list[str]()
+    for number, (root, copy) in enumerate(recorded.roots.copies(folder.parent.parent).items()):
+        below = os.fsencode(root) + b"/"
+        for path in sorted(path for path in changed if path.startswith(below)):
+            name = os.fsdecode(path[len(below) :])
+            place = folder / str(number) / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not (copy / name).is_dir() or (copy / name).is_symlink():
+                subprocess.run(["cp", "-a", "-T", copy / name, place], check=True)
+            kept.append(str(root / name))
+    (folder / LIST).write_text(json.dumps({"roots": recorded.roots.paths, "made": made, "kept": kept}, indent=1))
+
+
+def restore(folder: Path, copies: dict[Path, Path]) -> None:
+    """Puts the files of a fixture into copies of the roots; what the run had made is removed."""
+    data = json.loads((folder / LIST).read_text())
+    for number, (root, copy) in enumerate(copies.items()):
+        for text in sorted(data["made"], reverse=True):
+            if Path(text).is_relative_to(data["roots"][number]):
+                place = copy / Path(text).relative_to(data["roots"][number])
+                if place.is_dir() and not place.is_symlink():
+                    shutil.rmtree(place)
+                else:
+                    place.unlink(missing_ok=True)
+        if (folder / str(number)).exists():
+            subprocess.run(["cp", "-a", f"{folder / str(number)}/.", copy], check=True)
+        del root
+
+
+def test_path(path: Path) -> Path:
+    """Returns where the test of a finding is."""
+    return path.with_name(f"test_{path.stem}.py")
+
+
+def write_test(path: Path, finding: Finding, cwd: Path) -> None:
+    """Writes a test that fails as long as the finding is there."""
+    up = next((n for n, parent in enumerate(path.resolve().parents) if parent == cwd.resolve()), None)
+    root = f"Path(__file__).resolve().parents[{up}]" if up is not None else f"Path({str(cwd)!r})"
+    name = re.sub(r"\W+", "_", f"{finding.kind} {finding.files[0] if finding.files else ''}").strip("_").lower()
+    title = finding.title.encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', "'")
+    test_path(path).write_text(
+        f'"""Fails as long as this is so: {title}."""\n\n'
+        "from pathlib import Path\n\n"
+        "from faultlib.testing.crash import assert_fixed\n\n"
+        f"ROOT = {root}\n\n\n"
+        f"def test_{name}() -> None:\n"
+        f'    assert_fixed(Path(__file__).with_name("{path.name}"), cwd=ROOT)\n'
+    )

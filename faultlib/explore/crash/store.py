@@ -1,0 +1,53 @@
+"""The verdicts of a campaign, in its folder: a campaign that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from faultlib.errors import UsageError
+from faultlib.explore.oracle import Verdict
+
+FILE = "campaign.sqlite"
+
+
+class Store:
+    """One SQLite file. A verdict that was given is kept from the next `flush` on, at the latest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._connection = sqlite3.connect(folder / FILE)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("CREATE TABLE IF NOT EXISTS verdict (key BLOB PRIMARY KEY, what TEXT, text TEXT) WITHOUT ROWID")
+        self._connection.execute("CREATE TABLE IF NOT EXISTS setting (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
+        self._connection.commit()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+        self._connection.close()
+
+    def verdicts(self) -> dict[bytes, Verdict]:
+        """Returns every verdict by its state's digest."""
+        return {key: Verdict(what, text) for key, what, text in self._connection.execute("SELECT key, what, text FROM verdict")}
+
+    def add(self, key: bytes, verdict: Verdict) -> None:
+        """Keeps a verdict."""
+        self._connection.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?)", (key, verdict.what, verdict.text))
+
+    def flush(self) -> None:
+        """Makes sure of what was added."""
+        self._connection.commit()
+
+    def settle(self, **settings: Any) -> None:
+        """Keeps what the verdicts depend on. Raises UsageError if it was otherwise when the campaign began."""
+        for key, value in settings.items():
+            text = json.dumps(value)
+            row = self._connection.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
+            if row and row[0] != text:
+                raise UsageError(f"this campaign was begun with another {key}: {json.loads(row[0])}; give it a folder of its own")
+            self._connection.execute("INSERT OR IGNORE INTO setting VALUES (?, ?)", (key, text))
+        self._connection.commit()

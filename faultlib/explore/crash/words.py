@@ -1,0 +1,195 @@
+"""Causes in plain words."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from faultlib.explore.crash import causes
+from faultlib.explore.crash.causes import Cause
+from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, Resize, Sync, Write, ZeroRange
+from faultlib.explore.crash.explorer import Failure
+from faultlib.explore.crash.losses import Lost, State
+from faultlib.explore.crash.model import NAMES
+from faultlib.explore.crash.profiles import PROFILES, Rules
+from faultlib.explore.crash.recording import Op, Recording
+from faultlib.explore.crash.versions import Disk
+from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Culprit, Finding, Step
+from faultlib.explore.oracle import RECOVERY, SUSPECT
+
+
+class Narrator:
+    """Tells findings of one recording."""
+
+    def __init__(self, recording: Recording, disk: Disk, sector: int) -> None:
+        self._recording = recording
+        self._model = recording.model
+        self._disk = disk
+        self._rules = [Rules(profile, recording.model, sector) for profile in PROFILES.values()]
+
+    def finding(self, number: int, failure: Failure) -> Finding:
+        """Returns a failure as a finding."""
+        cause = failure.cause
+        profiles = tuple(rules.profile.name for rules in self._rules if rules.allows(cause.plan))
+        lost, kept = self._culprit(cause.lost), self._culprit(cause.kept)
+        files = tuple(self._files(cause))
+        severity = NOTE if profiles == ("posix",) else SUSPICION if failure.verdict.what == SUSPECT else VIOLATION
+        kind = RECOVERY if failure.verdict.what == RECOVERY else cause.kind
+        return Finding(
+            number, kind, severity, self._title(cause, files), profiles, lost, kept, failure.verdict.text,
+            self._impact(cause), self._missing(cause), files, self._timeline(cause),
+            {"state": cause.plan.to_json(), "promised": cause.promised, "profile": (*profiles, failure.profile)[0]},
+            failure.states, self._fingerprint(cause, files),
+        )  # fmt: skip
+
+    # operations
+
+    def _op(self, index: int) -> Op:
+        return self._recording.ops[self._model.changes[index].entry]
+
+    def short(self, path: bytes | str) -> str:
+        """Returns a path as seen from the command's directory, if it is below."""
+        text = os.fsdecode(path)
+        cwd = self._recording.cwd.rstrip("/") + "/"
+        return text.removeprefix(cwd)
+
+    def name(self, node: int, crash: int) -> str:
+        """Returns the name of a file as it was at a moment."""
+        return self.short(next(iter(causes.names_of(self._model, node, crash)), b"?"))
+
+    def text(self, index: int) -> str:
+        """Returns a call as a person would write it."""
+        change, op = self._model.changes[index], self._op(index)
+        match change:
+            case Write(_, node, position, _, _, length):
+                return f"{op.name}({self.name(node, index)}, {length} bytes at {position})"
+            case Resize(_, node, size) if op.name.startswith(("open", "creat")):
+                return f"{op.name}({self.name(node, index)}, O_TRUNC)"
+            case Resize(_, node, size):
+                return f"{op.name}({self.name(node, index)}, size {size})"
+            case ZeroRange(_, node, position, length):
+                return f"{op.name}({self.name(node, index)}, {length} zeros at {position})"
+            case Sync(_, node):
+                return f"{op.name}({self.name(node, index) if node is not None else ''})"
+            case Close(_, node):
+                return f"{op.name}({self.name(node, index)})"
+            case Ack(_, _, status, _) if status is not None:
+                return f"exit({status})"
+            case Ack(_, _, _, data):
+                said = b"".join(self._recording.log.read(at, length) for at, length in data)[:60]
+                return f"output {said.decode('utf-8', 'backslashreplace')!r}"
+        return f"{op.name}({' -> '.join(self.short(path) for path in op.paths)})"
+
+    def _culprit(self, index: int) -> Culprit | None:
+        if index < 0:
+            return None
+        op = self._op(index)
+        where = op.where
+        file, line, function = (where.file, where.line, where.function) if where else ("", 0, "")
+        return Culprit(self.text(index), self.short(op.place), file, line, function, tuple(map(str, op.stack)))
+
+    # sentences
+
+    def _files(self, cause: Cause) -> list[str]:
+        found = list[str]()
+        for index in (cause.lost, cause.kept):
+            change: Change | None = self._model.changes[index] if index >= 0 else None
+            if isinstance(change, DirChange):
+                found += [self.short(path) for path in self._paths(change)]
+            elif isinstance(change, Write | Resize | ZeroRange):
+                found.append(self.name(change.node, max(cause.plan.crash, index)))
+        return list(dict.fromkeys(reversed(found)))
+
+    def _paths(self, change: DirChange) -> list[bytes]:
+        return [causes.path_of(self._model, entry.directory) + b"/" + entry.name for entry in change.entries]
+
+    def _title(self, cause: Cause, files: tuple[str, ...]) -> str:
+        name = files[0] if files else "the output"
+        match cause.kind:
+            case causes.TRUNCATED:
+                return f"{name} can be left empty: it is emptied before its new content is written"
+            case causes.TORN:
+                return f"{name} can be left half changed: it is written in place"
+            case causes.RENAMED:
+                return f"{name} can be left empty or cut short: it gets its name before its data are durable"
+            case causes.UNNAMED:
+                return f"{name} can be gone although it was acknowledged: its name is not durable"
+            case causes.UNSYNCED:
+                return f"{name} can be lost although it was acknowledged: its data are not durable"
+            case causes.ORDER:
+                return f"{' and '.join(files[:2])} can reach the disk in the wrong order"
+        return f"{' and '.join(files[:2]) or name}: a crash in between leaves a state that the check refuses"
+
+    def _impact(self, cause: Cause) -> str:
+        """What is on disk then."""
+        change = self._model.changes[cause.lost] if cause.lost >= 0 else None
+        if isinstance(change, Write | Resize | ZeroRange):
+            now, end = self._disk.content(cause.plan, change.node).size, State(len(self._model.changes))
+            first = self._model.initial.contents.get(change.node)
+            then = self._disk.content(end, change.node).size
+            before = f"{first.size} bytes before the run" if first else "not there before the run"
+            return f"{self.name(change.node, cause.plan.crash)} has {now} bytes then ({before}, {then} at its end)"
+        if isinstance(change, DirChange):
+            return f"{self.text(cause.lost)} has not happened then"
+        return ""
+
+    def _missing(self, cause: Cause) -> str:
+        lost, kept = (self.short(self._op(i).place) if i >= 0 else "" for i in (cause.lost, cause.kept))
+        change = self._model.changes[cause.lost] if cause.lost >= 0 else None
+        name = self.name(change.node, cause.plan.crash) if isinstance(change, Write | Resize | ZeroRange) else ""
+        match cause.kind:
+            case causes.TRUNCATED | causes.TORN:
+                steps = f"write a temporary file beside {name}, fsync it, rename it over {name}, fsync the directory"
+                return f"{steps}, instead of changing {name} in place at {kept}"
+            case causes.RENAMED:
+                return f"fsync of {name} after {lost} and before {kept}"
+            case causes.UNNAMED:
+                where = sorted({self.short(path.rpartition(b"/")[0]) for path in self._lost_names(cause)})
+                return f"fsync of the directory {', '.join(where)} after {lost} and before {kept}"
+            case causes.UNSYNCED:
+                return f"fsync of {name or 'the file'} after {lost} and before {kept}"
+            case causes.ORDER if isinstance(change, DirChange):
+                return f"fsync of the directory after {lost} and before {kept}"
+            case causes.ORDER:
+                return f"fsync of {name or 'the file'} after {lost} and before {kept}"
+        return f"what is left after {kept} has to be finished or undone when the program starts again"
+
+    def _lost_names(self, cause: Cause) -> list[bytes]:
+        change = self._model.changes[cause.lost]
+        return self._paths(change) if isinstance(change, DirChange) else []
+
+    # the timeline
+
+    def _timeline(self, cause: Cause) -> tuple[Step, ...]:
+        rules = next((rules for rules in self._rules if rules.allows(cause.plan)), self._rules[0])
+        lost = {i: one for _, one in cause.plan.items() for i in range(one.first, one.last)}
+        end = min(len(self._model.changes), max(cause.plan.crash, cause.promised, cause.lost + 1, cause.kept + 1) + 1)
+        return tuple(
+            Step(
+                index, self.text(index), self.short(self._op(index).place), self._op(index).process,
+                self._fate(index, cause, lost, rules), {cause.lost: "lost", cause.kept: "kept"}.get(index, ""),
+            )
+            for index in range(end)
+            if not isinstance(self._model.changes[index], Close)
+        )  # fmt: skip
+
+    def _fate(self, index: int, cause: Cause, lost: dict[int, Lost], rules: Rules) -> str:
+        if self._model.owner(index) is None:
+            return "kept" if index < max(cause.plan.crash, cause.promised) else "never"
+        if index >= cause.plan.crash:
+            return "lost" if index < cause.promised else "never"
+        one = lost.get(index)
+        owner = self._model.owner(index)
+        if one and any(node == (owner or NAMES) for node, other in cause.plan.items() if other == one):
+            return "lost" if one.lo == 0 and one.hi < 0 and not one.zero else "partly"
+        return "durable" if rules.durable[index] < cause.plan.crash else "kept"
+
+    def _fingerprint(self, cause: Cause, files: tuple[str, ...]) -> str:
+        """The same as long as the functions and files are the same, whatever line they are on."""
+        parts = [cause.kind, *(Path(file).name for file in files)]
+        for index in (cause.lost, cause.kept):
+            op = self._op(index) if index >= 0 else None
+            where = op.where if op else None
+            parts += [op.name if op else "", Path(where.file).name if where else "", where.function if where else ""]
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
