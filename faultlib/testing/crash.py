@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
-from faultlib.errors import UsageError
 from faultlib.explore.crash import fixture
-from faultlib.explore.crash.campaign import Spec, explore
-from faultlib.explore.finding import Finding
-
-
-def read(path: Path) -> tuple[Finding, Spec]:
-    """Returns a finding from its file, and the spec of its campaign. Raises UsageError for what is no such file."""
-    try:
-        data = json.loads(path.read_text())
-        finding, plain = Finding.from_json(data["finding"]), data["spec"]
-        spec = Spec(
-            tuple(plain["command"]), Path(plain["cwd"]), path.parent.parent, tuple(map(Path, plain["roots"])), plain["check"],
-            plain["recover"], tuple(plain["profiles"]), plain["sector"], timeout_s=plain["timeout"],
-        )  # fmt: skip
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: this is no finding of faultlib crash ({type(error).__name__}: {error})") from error
-    return finding, spec
+from faultlib.explore.crash.campaign import explore
+from faultlib.explore.crash.replay import read
 
 
 def assert_fixed(path: Path, *, cwd: Path | None = None) -> None:

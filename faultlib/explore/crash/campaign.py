@@ -68,7 +68,7 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
         store.settle(**_settings(spec, run))
         recorded = _recorded(run, spec)
         disk = Disk(recorded.model)
-        judge = _oracle(spec)
+        judge = make_oracle(spec)
         with Judges(lambda: Judge(recorded, disk, spec.folder, judge), spec.jobs) as judges:
             notes = _try_undamaged(recorded, judges)
             explorer = Explorer(
@@ -135,7 +135,8 @@ def _outside(recorded: Recording) -> str:
     return f"it wrote to {', '.join(recorded.outside[:5])}" if recorded.outside else ""
 
 
-def _oracle(spec: Spec) -> Oracle:
+def make_oracle(spec: Spec) -> Oracle:
+    """Returns the judge of a spec. Raises UsageError."""
     if spec.check is None:
         raise UsageError("--check is missing: a command, or module:function, that tells a good state from a bad one")
     function = oracle.Function(spec.check, spec.cwd) if oracle.Function.is_one(spec.check) else None
