@@ -17,6 +17,10 @@ from faultlib.explore.crash.versions import Disk
 from faultlib.explore.oracle import Verdict
 
 FLUSH_S = 1.0
+MOST_KNOWN = 2000
+"""So many states of known kinds in a row: the first round leaves what comes behind them to the second."""
+Kind = tuple[str, str, str]
+"""A strategy, and the two source lines that a state puts to the test."""
 
 
 class Budget(NamedTuple):
@@ -70,6 +74,7 @@ class Explorer:
         self._budget = budget
         self._needs_promises = needs_promises
         self._tell = tell
+        self._places = [recording.ops[change.entry].place for change in recording.model.changes]
         self._verdicts = store.verdicts()
         self._seen = set[bytes]()
         self._began = self._flushed = time.monotonic()
@@ -89,17 +94,36 @@ class Explorer:
         return self._verdicts[key]
 
     def run(self) -> list[Failure]:
-        """Explores, strategy by strategy, and returns the failures, in the order in which they were found."""
-        for name, several in STRATEGIES.items():
-            self.counts.strategy = name
-            for rules in self._rules:
-                if rules.profile is KILL and name != "A":
-                    continue
-                for strategy in several:
-                    self._look(self._unseen(strategy(rules), rules))
-                    if not self.counts.complete:
-                        return self.failures
+        """Explores, strategy by strategy, and returns the failures, in the order in which they were found.
+
+        First one state of each kind, which is a strategy and the two source lines that it puts to the test; then all the others.
+        """
+        for kinds in (set[Kind](), None):
+            for name in STRATEGIES:
+                self.counts.strategy = name
+                for rules in self._rules:
+                    for strategy in STRATEGIES[name] if name == "A" or rules.profile is not KILL else ():
+                        self._look(self._unseen(self._firsts(strategy(rules), kinds), rules))
+                        if not self.counts.complete:
+                            return self.failures
         return self.failures
+
+    def _firsts(self, candidates: Iterator[Candidate], kinds: set[Kind] | None) -> Iterator[Candidate]:
+        known = 0
+        for candidate in candidates:
+            self.counts.looked_at += kinds is None
+            if kinds is not None:
+                kind = candidate.strategy, self._place(candidate.lost), self._place(candidate.kept)
+                known = known + 1 if kind in kinds else 0
+                if known > MOST_KNOWN:
+                    return
+                if kind in kinds:
+                    continue
+                kinds.add(kind)
+            yield candidate
+
+    def _place(self, index: int) -> str:
+        return self._places[index] if 0 <= index < len(self._places) else ""
 
     def _look(self, pending: Iterator[_Pending]) -> None:
         failing = list[tuple[_Pending, Verdict]]()
@@ -127,7 +151,6 @@ class Explorer:
 
     def _unseen(self, candidates: Iterator[Candidate], rules: Rules) -> Iterator[_Pending]:
         for candidate in candidates:
-            self.counts.looked_at += 1
             promised = rules.latest(candidate.state)
             key = self.key(candidate.state, promised)
             if key in self._seen:
@@ -169,6 +192,4 @@ class Explorer:
 
     def _lines(self, cause: Cause) -> tuple[str, str, str]:
         """What makes two causes the same: the kind, and both source lines."""
-        ops, changes = self._recording.ops, self._recording.model.changes
-        lost, kept = (ops[changes[i].entry].place if i >= 0 else "" for i in (cause.lost, cause.kept))
-        return cause.kind, lost, kept
+        return cause.kind, self._place(cause.lost), self._place(cause.kept)
