@@ -10,7 +10,7 @@ from faultlib.explore.crash import causes
 from faultlib.explore.crash.causes import Cause
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.explorer import Failure
-from faultlib.explore.crash.losses import Lost, State
+from faultlib.explore.crash.losses import Lost, State, state
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import PROFILES, Rules
 from faultlib.explore.crash.recording import Op, Recording
@@ -31,7 +31,8 @@ class Narrator:
     def finding(self, number: int, failure: Failure) -> Finding:
         """Returns a failure as a finding."""
         cause = failure.cause
-        profiles = tuple(rules.profile.name for rules in self._rules if rules.allows(cause.plan))
+        plan = self._until_promised(cause)
+        profiles = tuple(rules.profile.name for rules in self._rules if rules.allows(plan))
         lost, kept = self._culprit(cause.lost), self._culprit(cause.kept)
         files = tuple(self._files(cause))
         severity = NOTE if profiles == ("posix",) else SUSPICION if failure.verdict.what == SUSPECT else VIOLATION
@@ -42,6 +43,12 @@ class Narrator:
             {"state": cause.plan.to_json(), "promised": cause.promised, "profile": (*profiles, failure.profile)[0]},
             failure.states, self._fingerprint(cause, files),
         )  # fmt: skip
+
+    def _until_promised(self, cause: Cause) -> State:
+        """The plan, with a crash not before the promise: everything in between is lost as well."""
+        between = range(cause.plan.crash, cause.promised)
+        lost = ((owner, Lost(i, i + 1)) for i in between if (owner := self._model.owner(i)) is not None)
+        return state(max(cause.plan.crash, cause.promised), (*cause.plan.items(), *lost))
 
     # operations
 
