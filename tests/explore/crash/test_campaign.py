@@ -178,7 +178,7 @@ def test_its_regression_test_fails_until_it_is_mended(campaign: Explore, tmp_pat
     assert "1 passed" in pytest_says()
 
 
-MANY = "import os\nfor i in range(80):\n    with open('data.json.tmp', 'w') as f:\n        f.write('{}')\n    os.replace('data.json.tmp', 'data.json')\n"
+MANY = "import os\nfor i in range(80):\n    with open('data.json.tmp', 'w') as f:\n        f.write(str(i))\n    os.replace('data.json.tmp', 'data.json')\n"
 
 
 def test_a_killed_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
