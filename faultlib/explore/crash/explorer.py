@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from faultlib.explore.crash.causes import Cause, Minimiser, is_explained
+from faultlib.explore.crash.causes import RENAMED, Cause, Minimiser, is_explained
 from faultlib.explore.crash.judge import Case, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.profiles import KILL, PROFILES, Rules
@@ -75,6 +75,7 @@ class Explorer:
         self._began = self._flushed = time.monotonic()
         self.counts = Counts()
         self.failures = list[Failure]()
+        self._prefixes: dict[int, int] = {}  # crashes that fail with nothing lost, and the number of the failure
 
     def key(self, plan: State, promised: int) -> bytes:
         """Returns what a verdict depends on: the state's digest, and the promises if they matter."""
@@ -155,20 +156,36 @@ class Explorer:
 
     def _explain(self, one: _Pending, verdict: Verdict) -> None:
         plan, model = one.candidate.state, self._recording.model
-        for number, known in enumerate(self.failures):
-            if is_explained(known.cause, plan, model):
-                self.failures[number] = known._replace(states=known.states + 1)
-                return
         minimiser = Minimiser(one.rules, lambda state, promised: self.verdict(state, promised).failed)
-        cause = minimiser.cause(plan, one.promised)
+        promised = minimiser.promised(plan, one.promised)
+        before = self._before(plan) if not plan.losses and not promised else -1
         for number, known in enumerate(self.failures):
-            if self._lines(known.cause) == self._lines(cause):
-                self.failures[number] = known._replace(states=known.states + 1)
-                return
-        self.failures.append(Failure(cause, self.verdict(cause.plan, cause.promised), one.rules.profile.name, 1))
+            if is_explained(known.cause, plan, promised, model) or self._prefixes.get(before) == number:
+                return self._count(number, plan, promised)
+        cause = minimiser.cause(plan, promised)
+        for number, known in enumerate(self.failures):
+            same = is_explained(known.cause, cause.plan, cause.promised, model)
+            if same or self._lines(known.cause) == self._lines(cause):
+                return self._count(number, plan, promised)
+        self.failures.append(Failure(cause, self.verdict(cause.plan, cause.promised), one.rules.profile.name, 0))
+        return self._count(len(self.failures) - 1, plan, promised)
+
+    def _count(self, number: int, plan: State, promised: int) -> None:
+        """Notes that a state fails by a known cause."""
+        known = self.failures[number]
+        self.failures[number] = known._replace(states=known.states + 1)
+        if not plan.losses and not promised:
+            self._prefixes[plan.crash] = number
+
+    def _before(self, plan: State) -> int:
+        """The crash before a prefix's last change of the tree."""
+        crash = plan.crash - 1
+        while crash > 0 and self._recording.model.owner(crash - 1) is None:
+            crash -= 1
+        return crash
 
     def _lines(self, cause: Cause) -> tuple[str, str, str]:
-        """What makes two causes the same: the kind, and both source lines."""
+        """What makes two causes the same: the kind, and both source lines; or the file that lacks an fsync, and one line."""
         ops, changes = self._recording.ops, self._recording.model.changes
         lost, kept = (ops[changes[i].entry].place if i >= 0 else "" for i in (cause.lost, cause.kept))
-        return cause.kind, lost, kept
+        return cause.kind, str(self._recording.model.owner(cause.lost)) if cause.kind == RENAMED else lost, kept
