@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from faultlib.errors import FaultlibError
 _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
+SHM = Path("/dev/shm")
 MNT_DETACH, PR_SET_PDEATHSIG = 2, 1
 
 
@@ -48,6 +49,12 @@ def unmount(target: str | Path) -> None:
     _call("umount2", os.fsencode(target), MNT_DETACH)
 
 
+def own_shm(needed: Iterable[Path]) -> None:
+    """Gives a cell a /dev/shm of its own, where nobody outside takes its sessions for dead ones, unless it needs what is there."""
+    if not any(path.is_relative_to(SHM) for path in needed):
+        mount("faultlib", SHM, "tmpfs", options="mode=1777")
+
+
 def held(folder: Path) -> Path:
     """Returns a name of a directory, in a cell, under which it can be found whatever is mounted over it."""
     return Path(f"/proc/{os.getpid()}/fd/{os.open(folder, os.O_PATH)}")
@@ -71,10 +78,19 @@ def _enter() -> None:
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
 
 
-def start(work: Callable[[], None]) -> int:
+def why_not() -> str | None:
+    """Returns why there can be no cells here: in a container, say, that forbids them. None: there can."""
+    try:
+        call(lambda: mount("faultlib", "/proc/sys", "tmpfs"), quiet=True)
+    except CellError as error:
+        return str(error)
+    return None
+
+
+def start(work: Callable[[], None], *, isolated: bool = True, quiet: bool = False) -> int:
     """Runs `work` in a new cell, in a fork of this process; returns its pid. Its status is 0 when `work` has returned.
 
-    Whoever dies, this process or the cell's first, ends everything in it.
+    Whoever dies, this process or the cell's first, ends everything in it. If it is not `isolated`, it is a mere process.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -82,14 +98,17 @@ def start(work: Callable[[], None]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    _live(work, parent)
+    _live(work, parent, isolated, quiet)
 
 
-def _live(work: Callable[[], None], parent: int) -> NoReturn:
+def _live(work: Callable[[], None], parent: int, isolated: bool, quiet: bool) -> NoReturn:
     status = 125
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _die_with_parent(parent)
+        if not isolated:
+            work()
+            os._exit(0)
         _enter()
         first = os.fork()
         if first == 0:
@@ -101,7 +120,8 @@ def _live(work: Callable[[], None], parent: int) -> NoReturn:
             os._exit(os.waitstatus_to_exitcode(ended) & 0xFF)
         status = 0
     except CellError as error:
-        print(f"faultlib: {error}", file=sys.stderr)
+        if not quiet:
+            print(f"faultlib: {error}", file=sys.stderr)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -110,7 +130,7 @@ def _live(work: Callable[[], None], parent: int) -> NoReturn:
         os._exit(status)
 
 
-def call(work: Callable[[], Any]) -> Any:
+def call(work: Callable[[], Any], *, isolated: bool = True, quiet: bool = False) -> Any:
     """Returns what `work`, run in a new cell, returns: plain data. Raises FaultlibError as it does."""
     reader, writer = os.pipe()
 
@@ -123,7 +143,7 @@ def call(work: Callable[[], Any]) -> Any:
         with os.fdopen(writer, "w") as stream:
             json.dump(answer, stream)
 
-    pid = start(report)
+    pid = start(report, isolated=isolated, quiet=quiet)
     os.close(writer)
     with os.fdopen(reader) as stream:
         text = stream.read()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import oracle
+from faultlib.explore import cell, oracle
 from faultlib.explore.crash import fixture, record, recording
 from faultlib.explore.crash.explorer import Budget, Counts, Explorer
 from faultlib.explore.crash.judge import Case, Judge, Judges, Oracle
@@ -64,13 +64,15 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
     spec.folder.mkdir(parents=True, exist_ok=True)
+    why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
-        recorded = _recorded(run, spec)
+        recorded = _recorded(run, spec, isolated=not why_not)
         disk = Disk(recorded.model)
         judge = make_oracle(spec)
-        with Judges(lambda: Judge(recorded, disk, spec.folder, judge), spec.jobs) as judges:
+        with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=not why_not), 1 if why_not else spec.jobs) as judges:
             notes = _try_undamaged(recorded, judges)
+            notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
             explorer = Explorer(
                 recorded, disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
                 needs_promises=spec.check is not None and oracle.Function.is_one(spec.check), tell=tell,
@@ -112,13 +114,13 @@ def _settings(spec: Spec, run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _recorded(run: Run, spec: Spec) -> Recording:
+def _recorded(run: Run, spec: Spec, *, isolated: bool) -> Recording:
     """The recording of a campaign, which is made if there is none yet."""
     if not (run.folder / recording.FILE).exists():
         record.keep_first(run)
         if spec.fixture:
-            fixture.restore(spec.fixture, recording.Roots(tuple(map(str, run.roots))).copies(run.folder))
-        record.record(run)
+            fixture.restore(spec.fixture, run.copies)
+        record.record(run if isolated else run.moved())
     recorded = recording.load(run.folder)
     output = (run.folder / recording.OUTPUT).read_text(errors="backslashreplace")[-2000:].strip()
     if recorded.status != spec.status:

@@ -17,6 +17,10 @@ from faultlib.explore.crash.versions import Disk
 from faultlib.explore.oracle import Verdict
 
 FLUSH_S = 1.0
+MOST_KNOWN = 2000
+"""So many states of known kinds in a row: the first round leaves what comes behind them to the second."""
+Kind = tuple[str, str, str]
+"""A strategy, and the two source lines that a state puts to the test."""
 
 
 class Budget(NamedTuple):
@@ -70,6 +74,7 @@ class Explorer:
         self._budget = budget
         self._needs_promises = needs_promises
         self._tell = tell
+        self._places = [recording.ops[change.entry].place for change in recording.model.changes]
         self._verdicts = store.verdicts()
         self._seen = set[bytes]()
         self._began = self._flushed = time.monotonic()
@@ -90,17 +95,36 @@ class Explorer:
         return self._verdicts[key]
 
     def run(self) -> list[Failure]:
-        """Explores, strategy by strategy, and returns the failures, in the order in which they were found."""
-        for name, several in STRATEGIES.items():
-            self.counts.strategy = name
-            for rules in self._rules:
-                if rules.profile is KILL and name != "A":
-                    continue
-                for strategy in several:
-                    self._look(self._unseen(strategy(rules), rules))
-                    if not self.counts.complete:
-                        return self.failures
+        """Explores, strategy by strategy, and returns the failures, in the order in which they were found.
+
+        First one state of each kind, which is a strategy and the two source lines that it puts to the test; then all the others.
+        """
+        for kinds in (set[Kind](), None):
+            for name in STRATEGIES:
+                self.counts.strategy = name
+                for rules in self._rules:
+                    for strategy in STRATEGIES[name] if name == "A" or rules.profile is not KILL else ():
+                        self._look(self._unseen(self._firsts(strategy(rules), kinds), rules))
+                        if not self.counts.complete:
+                            return self.failures
         return self.failures
+
+    def _firsts(self, candidates: Iterator[Candidate], kinds: set[Kind] | None) -> Iterator[Candidate]:
+        known = 0
+        for candidate in candidates:
+            self.counts.looked_at += kinds is None
+            if kinds is not None:
+                kind = candidate.strategy, self._place(candidate.lost), self._place(candidate.kept)
+                known = known + 1 if kind in kinds else 0
+                if known > MOST_KNOWN:
+                    return
+                if kind in kinds:
+                    continue
+                kinds.add(kind)
+            yield candidate
+
+    def _place(self, index: int) -> str:
+        return self._places[index] if 0 <= index < len(self._places) else ""
 
     def _look(self, pending: Iterator[_Pending]) -> None:
         failing = list[tuple[_Pending, Verdict]]()
@@ -109,6 +133,9 @@ class Explorer:
             self._note(one.key, verdict)
             self._sort_in(one, verdict, failing)
         for one, verdict in sorted(failing, key=lambda item: (item[0].candidate.state.crash, item[0].promised)):
+            if self.failures and self._is_late():
+                self.counts.complete = False
+                return
             self._explain(one, verdict)
 
     def _unjudged(self, pending: Iterator[_Pending], failing: list[tuple[_Pending, Verdict]]) -> Iterator[_Pending]:
@@ -128,22 +155,19 @@ class Explorer:
 
     def _unseen(self, candidates: Iterator[Candidate], rules: Rules) -> Iterator[_Pending]:
         for candidate in candidates:
-            self.counts.looked_at += 1
             promised = rules.latest(candidate.state)
             key = self.key(candidate.state, promised)
-            if key in self._seen:
-                continue
-            if self._is_over():
+            if self._is_late() or (key not in self._seen and self.counts.unique == self._budget.states):
                 self.counts.complete = False
                 return
+            if key in self._seen:
+                continue
             self._seen.add(key)
             self.counts.unique += 1
             yield _Pending(candidate, rules, key, promised)
 
-    def _is_over(self) -> bool:
-        states, seconds = self._budget
-        spent = time.monotonic() - self._began
-        return (states is not None and self.counts.unique >= states) or (seconds is not None and spent > seconds)
+    def _is_late(self) -> bool:
+        return self._budget.seconds is not None and time.monotonic() - self._began > self._budget.seconds
 
     def _note(self, key: bytes, verdict: Verdict) -> None:
         self._verdicts[key] = verdict
@@ -168,6 +192,8 @@ class Explorer:
             if same or self._lines(known.cause) == self._lines(cause):
                 return self._count(number, plan, promised)
         self.failures.append(Failure(cause, self.verdict(cause.plan, cause.promised), one.rules.profile.name, 0))
+        if not cause.plan.losses and not promised:
+            self._prefixes |= dict.fromkeys(range(cause.plan.crash, plan.crash), len(self.failures) - 1)
         return self._count(len(self.failures) - 1, plan, promised)
 
     def _count(self, number: int, plan: State, promised: int) -> None:
@@ -186,6 +212,5 @@ class Explorer:
 
     def _lines(self, cause: Cause) -> tuple[str, str, str]:
         """What makes two causes the same: the kind, and both source lines; or the file that lacks an fsync, and one line."""
-        ops, changes = self._recording.ops, self._recording.model.changes
-        lost, kept = (ops[changes[i].entry].place if i >= 0 else "" for i in (cause.lost, cause.kept))
-        return cause.kind, str(self._recording.model.owner(cause.lost)) if cause.kind == RENAMED else lost, kept
+        lost = str(self._recording.model.owner(cause.lost)) if cause.kind == RENAMED else self._place(cause.lost)
+        return cause.kind, lost, self._place(cause.kept)

@@ -49,7 +49,7 @@ def promise(recording: Recording, until: int) -> Promise:
 class Judge:
     """One cell that judges. The process that makes it has everything that is needed in memory already."""
 
-    def __init__(self, recording: Recording, disk: Disk, folder: Path, oracle: Oracle) -> None:
+    def __init__(self, recording: Recording, disk: Disk, folder: Path, oracle: Oracle, *, isolated: bool = True) -> None:
         asks, self._questions = os.pipe()
         self.answers, says = os.pipe()
         self._buffer = b""
@@ -58,9 +58,9 @@ class Judge:
         def live() -> None:
             for fd in ours:
                 os.close(fd)
-            Bench(recording, disk, folder, oracle).serve(os.fdopen(asks), os.fdopen(says, "w"))
+            Bench(recording, disk, folder, oracle, isolated).serve(os.fdopen(asks), os.fdopen(says, "w"))
 
-        self.pid = cell.start(live)
+        self.pid = cell.start(live, isolated=isolated)
         os.close(asks)
         os.close(says)
         self.waiting = 0
@@ -97,13 +97,16 @@ class Judge:
 class Bench:
     """A cell's own side: where the states are built."""
 
-    def __init__(self, recording: Recording, disk: Disk, folder: Path, oracle: Oracle) -> None:
+    def __init__(self, recording: Recording, disk: Disk, folder: Path, oracle: Oracle, isolated: bool) -> None:
         self._recording = recording
         self._oracle = oracle
         self._folder = cell.held(folder)
         self._image = Image(disk)
         self._scratch = self._folder / "scratch"
-        cell.mount("faultlib", self._scratch, "tmpfs")
+        self._isolated = isolated
+        if isolated:
+            cell.own_shm((Path(recording.cwd), *map(Path, recording.roots.paths), folder.resolve()))
+            cell.mount("faultlib", self._scratch, "tmpfs")
         self._roots = recording.roots.copies(self._folder)
         self._is_user = os.geteuid() != 0
 
@@ -119,21 +122,34 @@ class Bench:
 
     def judge(self, case: Case) -> Verdict:
         """Builds a state, judges it, and takes it away."""
+        with self._in_place(case.state) if self._isolated else self._written(case.state):
+            os.chdir(self._recording.cwd)
+            return self._oracle(Path(self._recording.cwd), case, promise(self._recording, case.promised))
+
+    @contextlib.contextmanager
+    def _in_place(self, state: State) -> Iterator[None]:
         here = self._scratch / "state"
         folders = {os.fsencode(path): here / "layer" / str(number) for number, path in enumerate(self._roots)}
-        self._image.layer(case.state, folders, OPAQUE_OF_USERS if self._is_user else OPAQUE)
+        self._image.layer(state, folders, OPAQUE_OF_USERS if self._is_user else OPAQUE)
         mounted = list[Path]()
         try:
             for number, (path, first) in enumerate(self._roots.items()):
                 self._mount(here, number, path, first)
                 mounted.append(path)
-            os.chdir(self._recording.cwd)
-            return self._oracle(Path(self._recording.cwd), case, promise(self._recording, case.promised))
+            yield
         finally:
             os.chdir("/")
             for path in mounted:
                 cell.unmount(path)
             shutil.rmtree(here)
+
+    @contextlib.contextmanager
+    def _written(self, state: State) -> Iterator[None]:
+        for path in self._roots:
+            shutil.rmtree(path, ignore_errors=True)
+        self._image.whole(state, {os.fsencode(path): path for path in self._roots})
+        yield
+        os.chdir("/")
 
     def _mount(self, here: Path, number: int, path: Path, first: Path) -> None:
         upper, work = here / "upper" / str(number), here / "work" / str(number)

@@ -34,12 +34,31 @@ class Incomplete(FaultlibError):
 
 
 class Run(NamedTuple):
-    """What to run, and where. `folder` is the campaign's."""
+    """What to run, and where. `folder` is the campaign's.
+
+    If it is not `isolated`, `cwd` and `roots` are those of a copy, at another place.
+    """
 
     command: tuple[str, ...]
     cwd: Path
     roots: tuple[Path, ...]
     folder: Path
+    isolated: bool = True
+
+    @property
+    def copies(self) -> dict[Path, Path]:
+        """Where each root is kept as it was before the run."""
+        return recording.Roots(tuple(map(str, self.roots))).copies(self.folder)
+
+    def moved(self) -> Run:
+        """Returns the same run at a place of its own. Raises UsageError for a command that names the old one."""
+        places = {root: self.folder.resolve() / "place" / str(number) for number, root in enumerate(self.roots)}
+        for root, word in ((root, word) for root in self.roots for word in self.command):
+            if str(root) in word:
+                raise UsageError(f"{word!r} names {root}, but without namespaces the command has to run on a copy elsewhere")
+        home = next((root for root in self.roots if self.cwd.is_relative_to(root)), None)
+        cwd = places[home] / self.cwd.relative_to(home) if home else self.cwd
+        return self._replace(cwd=cwd, roots=tuple(places.values()), isolated=False)
 
 
 def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
@@ -58,7 +77,8 @@ def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
 
 def keep_first(run: Run) -> None:
     """Copies the roots, as they are before the run, into the campaign. Raises UsageError if they are too large."""
-    for path, copy in recording.Roots(tuple(map(str, run.roots))).copies(run.folder).items():
+    shutil.rmtree(run.folder / "initial", ignore_errors=True)  # of a campaign that was killed before it had a recording
+    for path, copy in run.copies.items():
         _measure(path)
         copy_tree(path, copy)
 
@@ -89,19 +109,15 @@ def copy_tree(source: Path, copy: Path) -> None:
 def record(run: Run, env: dict[str, str] | None = None) -> None:
     """Runs the command in a cell and saves the recording. Raises UsageError, Incomplete, and what a target can be refused for."""
     target.check(run.command[0], (env or os.environ).get("PATH"), str(run.cwd))
-    cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), env))
+    cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), env), isolated=run.isolated)
 
 
 def _record(run: Run, env: dict[str, str] | None) -> None:
-    scratch = run.folder / "scratch"
-    scratch.mkdir(exist_ok=True)
-    cell.mount("faultlib", scratch, "tmpfs")
-    roots = recording.Roots(tuple(map(str, run.roots)))
-    for number, (path, copy) in enumerate(roots.copies(run.folder).items()):
-        subprocess.run(["cp", "-a", "-T", copy, scratch / str(number)], check=True)
-        cell.bind(scratch / str(number), path)
+    if run.isolated:
+        cell.own_shm((run.cwd, *run.roots, run.folder.resolve()))
+    put_in_place(run)
     os.chdir(run.cwd)
-    tree = Tree.scanned(roots.copies(run.folder))
+    tree = Tree.scanned(run.copies)
     initial = Initial.of(tree)
     with Session(recording=datalog.recording(), cwd=run.cwd) as session, DataLog(session, folder=run.folder) as log:
         with (run.folder / OUTPUT).open("wb") as output:
@@ -114,10 +130,24 @@ def _record(run: Run, env: dict[str, str] | None) -> None:
         complaints = log.complaints() + [f"{process.comm} could not be instrumented" for process in session.uncovered()]
         complaints += tree.uncertain + differences(tree, Tree.scanned({root: root for root in run.roots}))
     head = {
-        "command": run.command, "cwd": str(run.cwd), "roots": roots.paths, "status": done.returncode, "incomplete": complaints,
+        "command": run.command, "cwd": str(run.cwd), "roots": list(map(str, run.roots)), "status": done.returncode, "incomplete": complaints,
         "outside": tree.outside,
     }  # fmt: skip
     recording.save(run.folder, head, tree, initial, changes, ops)
+
+
+def put_in_place(run: Run) -> None:
+    """Makes the roots what they were before the run."""
+    scratch = run.folder / "scratch"
+    if run.isolated:
+        scratch.mkdir(exist_ok=True)
+        cell.mount("faultlib", scratch, "tmpfs")
+    for number, (path, copy) in enumerate(run.copies.items()):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own = copy.relative_to(run.folder), f"scratch/{number}" if run.isolated else path
+        subprocess.run(["cp", "-a", "-T", *own], cwd=run.folder, check=True)  # which may not look into our descriptors
+        if run.isolated:
+            cell.bind(scratch / str(number), path)
 
 
 def _read(tree: Tree, log: DataLog) -> tuple[list[Op], list[Change]]:
