@@ -1,12 +1,12 @@
-"""From a failing state to its cause: the least that has to be lost, the two operations to blame, and what is missing between them."""
+"""From a failing state to its cause: the least that has to be lost, the two operations to blame, what is missing between them."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from faultlib.explore.crash.changes import Ack, Change, DirChange, Resize, Write, ZeroRange
+from faultlib.explore.crash.changes import Ack, Change, DirChange, DirEntry, Resize, Write, ZeroRange
 from faultlib.explore.crash.losses import ALL, Lost, State, state
 from faultlib.explore.crash.model import NAMES, Model
 from faultlib.explore.crash.profiles import Rules
@@ -56,9 +56,11 @@ class Minimiser:
     def cause(self, plan: State, promised: int) -> Cause:
         """Returns the cause of a state that fails with those promises."""
         self._left = MOST_TRIES
+        if plan.losses and self._try(State(plan.crash), promised):
+            plan = State(plan.crash)  # what is lost does not matter
         smaller = self._with_fewer_losses(plan, promised)
         smaller = self._earlier(smaller, promised)
-        promised = self._promised(smaller, promised)
+        promised = self.promised(smaller, promised)
         kept = promised - 1 if self._is_promise(promised - 1) and not self._fails(smaller, promised - 1) else smaller.crash - 1
         if not smaller.losses and not self._is_promise(kept):
             smaller = self._begin(smaller, promised)
@@ -68,7 +70,7 @@ class Minimiser:
 
     def _try(self, plan: State | None, promised: int) -> bool:
         self._left -= 1
-        return plan is not None and self._left > 0 and self._fails(plan, promised)
+        return plan is not None and self._left > 0 and self._fails(plan, min(promised, self._rules.latest(plan)))
 
     def _with_fewer_losses(self, plan: State, promised: int) -> State:
         """Delta debugging, on what is lost (Zeller and Hildebrandt, 2002)."""
@@ -87,7 +89,7 @@ class Minimiser:
         return plan
 
     def _earlier(self, plan: State, promised: int) -> State:
-        """The first crash at which it is so."""
+        """The first crash at which it is so, and is so by what is lost."""
         if not plan.losses:
             return plan
         first = min(lost.first for _, lost in plan.items())
@@ -95,7 +97,9 @@ class Minimiser:
             if crash and self._model.owner(crash - 1) is None and crash != first:
                 continue
             smaller = state(crash, ((node, cut) for node, lost in plan.items() if (cut := _cut(lost, crash))))
-            if self._rules.close(smaller) == smaller and self._try(smaller, promised):
+            if self._rules.close(smaller) != smaller or not self._try(smaller, promised):
+                continue
+            if not smaller.losses or not self._try(State(crash), promised):
                 return smaller
         return plan
 
@@ -105,12 +109,11 @@ class Minimiser:
             plan = State(plan.crash - 1)
         return plan
 
-    def _promised(self, plan: State, promised: int) -> int:
-        """The first promise that is broken."""
-        for until in [plan.crash, *(i + 1 for i in range(plan.crash, promised) if self._is_promise(i))]:
-            if until < promised and self._try(plan, until):
-                return until
-        return promised
+    def promised(self, plan: State, promised: int) -> int:
+        """Returns up to which change promises count for it to fail: behind the first that is broken, 0 if it fails anyway."""
+        last = min(promised, self._rules.latest(plan))
+        untils = [0, *(i + 1 for i in range(last) if self._is_promise(i))]
+        return untils[bisect_left(untils[:-1], True, key=lambda until: self._fails(plan, until))]
 
     def _is_promise(self, index: int) -> bool:
         return index >= 0 and isinstance(self._model.changes[index], Ack)
@@ -174,10 +177,13 @@ def _is_about(change: DirChange, node: int) -> bool:
     return any(node in (entry.before, entry.after) for entry in change.entries)
 
 
-def is_explained(cause: Cause, plan: State, model: Model) -> bool:
-    """Whether a failing state has what a known cause needs: the one operation lost, the other kept."""
-    if plan.crash <= cause.kept and not isinstance(_at(model, cause.kept), Ack):
+def is_explained(cause: Cause, plan: State, promised: int, model: Model) -> bool:
+    """Whether a failing state has what a known cause needs: the one operation lost, the other kept. `promised` as there."""
+    if (promised if isinstance(_at(model, cause.kept), Ack) else plan.crash) <= cause.kept:
         return False
+    if cause.kind == RENAMED:
+        file = model.owner(cause.lost) or NAMES
+        return any(lost.first < cause.kept for lost in plan.lost(file)) and not _loses(model, plan, cause.kept)
     if not cause.plan.losses:
         return plan.crash <= cause.lost or _loses(model, plan, cause.lost)
     return _loses(model, plan, cause.lost) and not _loses(model, plan, cause.kept)
@@ -188,19 +194,21 @@ def _loses(model: Model, plan: State, index: int) -> bool:
     return owner is not None and any(lost.first <= index < lost.last for lost in plan.lost(owner))
 
 
-def names_of(model: Model, node: int, crash: int) -> list[bytes]:
-    """Returns the paths that a node has or had, up to a crash and, failing that, afterwards; the last one first."""
-    found = list[bytes]()
+def names_of(model: Model, node: int, crash: int) -> Iterator[bytes]:
+    """Yields the paths that a node has or had, up to a crash and, failing that, afterwards; the last one first."""
     several = model.names_of.get(node, [])
-    place = bisect_right(several, crash - 1)
-    for index in [*reversed(several[:place]), *several[place:]]:
-        change = model.changes[index]
-        assert isinstance(change, DirChange)
-        for entry in change.entries:
-            if node in (entry.after, entry.before):
-                found.append(path_of(model, entry.directory) + b"/" + entry.name)
-    found += [path for path, number in _first_paths(model) if number == node]
-    return list(dict.fromkeys(found))
+    place = bisect_left(several, crash)
+    for index in reversed(several[:place]):
+        yield from _paths_in(model, index, lambda entry: entry.after == node)
+    yield from (path for path, number in _first_paths(model) if number == node)
+    for index in several[place:]:
+        yield from _paths_in(model, index, lambda entry: node in (entry.before, entry.after))
+
+
+def _paths_in(model: Model, index: int, is_wanted: Callable[[DirEntry], bool]) -> Iterator[bytes]:
+    change = model.changes[index]
+    assert isinstance(change, DirChange)
+    yield from (path_of(model, entry.directory) + b"/" + entry.name for entry in change.entries if is_wanted(entry))
 
 
 def _first_paths(model: Model) -> Iterator[tuple[bytes, int]]:
@@ -215,7 +223,7 @@ def path_of(model: Model, directory: int) -> bytes:
     for path, number in model.roots.items():
         if number == directory:
             return path
-    return next(iter(names_of(model, directory, len(model.changes))), b"?") if directory != NAMES else b"?"
+    return next(names_of(model, directory, len(model.changes)), b"?") if directory != NAMES else b"?"
 
 
 def lost_bytes(model: Model, plan: State) -> Sequence[tuple[int, int]]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from faultlib.explore.crash.causes import Cause, Minimiser, is_explained
+from faultlib.explore.crash.causes import RENAMED, Cause, Minimiser, is_explained
 from faultlib.explore.crash.judge import Case, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.profiles import KILL, PROFILES, Rules
@@ -80,6 +80,7 @@ class Explorer:
         self._began = self._flushed = time.monotonic()
         self.counts = Counts()
         self.failures = list[Failure]()
+        self._prefixes: dict[int, int] = {}  # crashes that fail with nothing lost, and the number of the failure
 
     def key(self, plan: State, promised: int) -> bytes:
         """Returns what a verdict depends on: the state's digest, and the promises if they matter."""
@@ -132,6 +133,9 @@ class Explorer:
             self._note(one.key, verdict)
             self._sort_in(one, verdict, failing)
         for one, verdict in sorted(failing, key=lambda item: (item[0].candidate.state.crash, item[0].promised)):
+            if self.failures and self._is_late():
+                self.counts.complete = False
+                return
             self._explain(one, verdict)
 
     def _unjudged(self, pending: Iterator[_Pending], failing: list[tuple[_Pending, Verdict]]) -> Iterator[_Pending]:
@@ -153,19 +157,17 @@ class Explorer:
         for candidate in candidates:
             promised = rules.latest(candidate.state)
             key = self.key(candidate.state, promised)
-            if key in self._seen:
-                continue
-            if self._is_over():
+            if self._is_late() or (key not in self._seen and self.counts.unique == self._budget.states):
                 self.counts.complete = False
                 return
+            if key in self._seen:
+                continue
             self._seen.add(key)
             self.counts.unique += 1
             yield _Pending(candidate, rules, key, promised)
 
-    def _is_over(self) -> bool:
-        states, seconds = self._budget
-        spent = time.monotonic() - self._began
-        return (states is not None and self.counts.unique >= states) or (seconds is not None and spent > seconds)
+    def _is_late(self) -> bool:
+        return self._budget.seconds is not None and time.monotonic() - self._began > self._budget.seconds
 
     def _note(self, key: bytes, verdict: Verdict) -> None:
         self._verdicts[key] = verdict
@@ -178,18 +180,37 @@ class Explorer:
 
     def _explain(self, one: _Pending, verdict: Verdict) -> None:
         plan, model = one.candidate.state, self._recording.model
-        for number, known in enumerate(self.failures):
-            if is_explained(known.cause, plan, model):
-                self.failures[number] = known._replace(states=known.states + 1)
-                return
         minimiser = Minimiser(one.rules, lambda state, promised: self.verdict(state, promised).failed)
-        cause = minimiser.cause(plan, one.promised)
+        promised = minimiser.promised(plan, one.promised)
+        before = self._before(plan) if not plan.losses and not promised else -1
         for number, known in enumerate(self.failures):
-            if self._lines(known.cause) == self._lines(cause):
-                self.failures[number] = known._replace(states=known.states + 1)
-                return
-        self.failures.append(Failure(cause, self.verdict(cause.plan, cause.promised), one.rules.profile.name, 1))
+            if is_explained(known.cause, plan, promised, model) or self._prefixes.get(before) == number:
+                return self._count(number, plan, promised)
+        cause = minimiser.cause(plan, promised)
+        for number, known in enumerate(self.failures):
+            same = is_explained(known.cause, cause.plan, cause.promised, model)
+            if same or self._lines(known.cause) == self._lines(cause):
+                return self._count(number, plan, promised)
+        self.failures.append(Failure(cause, self.verdict(cause.plan, cause.promised), one.rules.profile.name, 0))
+        if not cause.plan.losses and not promised:
+            self._prefixes |= dict.fromkeys(range(cause.plan.crash, plan.crash), len(self.failures) - 1)
+        return self._count(len(self.failures) - 1, plan, promised)
+
+    def _count(self, number: int, plan: State, promised: int) -> None:
+        """Notes that a state fails by a known cause."""
+        known = self.failures[number]
+        self.failures[number] = known._replace(states=known.states + 1)
+        if not plan.losses and not promised:
+            self._prefixes[plan.crash] = number
+
+    def _before(self, plan: State) -> int:
+        """The crash before a prefix's last change of the tree."""
+        crash = plan.crash - 1
+        while crash > 0 and self._recording.model.owner(crash - 1) is None:
+            crash -= 1
+        return crash
 
     def _lines(self, cause: Cause) -> tuple[str, str, str]:
-        """What makes two causes the same: the kind, and both source lines."""
-        return cause.kind, self._place(cause.lost), self._place(cause.kept)
+        """What makes two causes the same: the kind, and both source lines; or the file that lacks an fsync, and one line."""
+        lost = str(self._recording.model.owner(cause.lost)) if cause.kind == RENAMED else self._place(cause.lost)
+        return cause.kind, lost, self._place(cause.kept)

@@ -200,7 +200,7 @@ class Rules:
         return all(self._is_edge(write.position + at, at < over, at in (0, over, write.length)) for at in (one.lo, hi))
 
     def _is_edge(self, position: int, is_over: bool, is_end: bool) -> bool:
-        return is_end or position % (self.sector if is_over else PAGE) == 0
+        return is_end or position % (PAGE if not is_over and self.profile.prefixes else self.sector) == 0
 
     def _with_order(self, plan: State) -> list[Item] | None:
         """What comes after a lost change of metadata in the journal."""

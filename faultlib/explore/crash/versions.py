@@ -184,7 +184,7 @@ class Disk:
     def content(self, state: State, number: int) -> Content:
         """Returns what is in a file in a state."""
         versions = self._files.get(number)
-        return versions.at(state.crash, state.lost(number)) if versions else self.model.initial.contents[number]
+        return versions.at(state.crash, state.lost(number)) if versions else self.model.initial.contents.get(number, Content())
 
     def digest(self, state: State) -> bytes:
         """Returns a digest: equal if and only if what a program can see of two states is."""

@@ -10,7 +10,7 @@ from faultlib.explore.crash import causes
 from faultlib.explore.crash.causes import Cause
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.explorer import Failure
-from faultlib.explore.crash.losses import Lost, State, state
+from faultlib.explore.crash.losses import Lost, State
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import PROFILES, Rules
 from faultlib.explore.crash.recording import Op, Recording
@@ -31,8 +31,7 @@ class Narrator:
     def finding(self, number: int, failure: Failure) -> Finding:
         """Returns a failure as a finding."""
         cause = failure.cause
-        plan = self._until_promised(cause)
-        profiles = tuple(rules.profile.name for rules in self._rules if rules.allows(plan))
+        profiles = tuple(rules.profile.name for rules in self._rules if self._is_allowed(rules, cause))
         lost, kept = self._culprit(cause.lost), self._culprit(cause.kept)
         files = tuple(self._files(cause))
         severity = NOTE if profiles == ("posix",) else SUSPICION if failure.verdict.what == SUSPECT else VIOLATION
@@ -44,11 +43,10 @@ class Narrator:
             failure.states, self._fingerprint(cause, files),
         )  # fmt: skip
 
-    def _until_promised(self, cause: Cause) -> State:
-        """The plan, with a crash not before the promise: everything in between is lost as well."""
-        between = range(cause.plan.crash, cause.promised)
-        lost = ((owner, Lost(i, i + 1)) for i in between if (owner := self._model.owner(i)) is not None)
-        return state(max(cause.plan.crash, cause.promised), (*cause.plan.items(), *lost))
+    @staticmethod
+    def _is_allowed(rules: Rules, cause: Cause) -> bool:
+        """Whether a crash can leave it, and after those promises."""
+        return rules.allows(cause.plan) and rules.latest(cause.plan) >= cause.promised
 
     # operations
 
@@ -58,12 +56,12 @@ class Narrator:
     def short(self, path: bytes | str) -> str:
         """Returns a path as seen from the command's directory, if it is below."""
         text = os.fsdecode(path)
-        cwd = self._recording.cwd.rstrip("/") + "/"
-        return text.removeprefix(cwd)
+        cwd = self._recording.cwd.rstrip("/")
+        return "." if text == cwd else text.removeprefix(cwd + "/")
 
     def name(self, node: int, crash: int) -> str:
         """Returns the name of a file as it was at a moment."""
-        return self.short(next(iter(causes.names_of(self._model, node, crash)), b"?"))
+        return self.short(next(causes.names_of(self._model, node, crash), b"?"))
 
     def text(self, index: int) -> str:
         """Returns a call as a person would write it."""
@@ -121,12 +119,20 @@ class Narrator:
             case causes.RENAMED:
                 return f"{name} can be left empty or cut short: it gets its name before its data are durable"
             case causes.UNNAMED:
-                return f"{name} can be gone although it was acknowledged: its name is not durable"
+                return f"{name} can be {self._again(cause)} although it was acknowledged: its name is not durable"
             case causes.UNSYNCED:
                 return f"{name} can be lost although it was acknowledged: its data are not durable"
             case causes.ORDER:
                 return f"{' and '.join(files[:2])} can reach the disk in the wrong order"
         return f"{' and '.join(files[:2]) or name}: a crash in between leaves a state that the check refuses"
+
+    def _again(self, cause: Cause) -> str:
+        """What becomes of the name that a lost change was about."""
+        change = self._model.changes[cause.lost]
+        entry = change.entries[-1] if isinstance(change, DirChange) else None
+        if entry is None or entry.before is None:
+            return "gone"
+        return "there again" if entry.after is None else "the old one"
 
     def _impact(self, cause: Cause) -> str:
         """What is on disk then."""
@@ -144,20 +150,18 @@ class Narrator:
     def _missing(self, cause: Cause) -> str:
         lost, kept = (self.short(self._op(i).place) if i >= 0 else "" for i in (cause.lost, cause.kept))
         change = self._model.changes[cause.lost] if cause.lost >= 0 else None
-        name = self.name(change.node, cause.plan.crash) if isinstance(change, Write | Resize | ZeroRange) else ""
+        name = self.name(change.node, cause.lost) if isinstance(change, Write | Resize | ZeroRange) else ""
         match cause.kind:
             case causes.TRUNCATED | causes.TORN:
                 steps = f"write a temporary file beside {name}, fsync it, rename it over {name}, fsync the directory"
                 return f"{steps}, instead of changing {name} in place at {kept}"
             case causes.RENAMED:
                 return f"fsync of {name} after {lost} and before {kept}"
-            case causes.UNNAMED:
+            case causes.UNNAMED | causes.ORDER if isinstance(change, DirChange):
                 where = sorted({self.short(path.rpartition(b"/")[0]) for path in self._lost_names(cause)})
                 return f"fsync of the directory {', '.join(where)} after {lost} and before {kept}"
             case causes.UNSYNCED:
                 return f"fsync of {name or 'the file'} after {lost} and before {kept}"
-            case causes.ORDER if isinstance(change, DirChange):
-                return f"fsync of the directory after {lost} and before {kept}"
             case causes.ORDER:
                 return f"fsync of {name or 'the file'} after {lost} and before {kept}"
         return f"what is left after {kept} has to be finished or undone when the program starts again"
@@ -169,7 +173,7 @@ class Narrator:
     # the timeline
 
     def _timeline(self, cause: Cause) -> tuple[Step, ...]:
-        rules = next((rules for rules in self._rules if rules.allows(cause.plan)), self._rules[0])
+        rules = next((rules for rules in self._rules if self._is_allowed(rules, cause)), self._rules[0])
         lost = {i: one for _, one in cause.plan.items() for i in range(one.first, one.last)}
         end = min(len(self._model.changes), max(cause.plan.crash, cause.promised, cause.lost + 1, cause.kept + 1) + 1)
         return tuple(
