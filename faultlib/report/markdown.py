@@ -11,7 +11,9 @@ from faultlib.report import timeline, words
 from faultlib.report.timeline import Fold
 
 _BADGES = {"violation": "🔴", "suspicion": "🟠", "note": "🔵"}
-_SPECIAL = re.compile(r"[\\`*\[\]<>|~#$&@!]|(?<![^\W_])_|_(?![^\W_])")
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~#$&@!]|:(?=//)|(?<=www)\.|(?<![^\W_])_|_(?![^\W_])")
+_BY_NUMBER = "<>&|:."
+"""These have a meaning that a backslash does not take from them."""
 
 
 def render(campaign: Campaign) -> str:
@@ -26,7 +28,13 @@ def render(campaign: Campaign) -> str:
 
 def plain(text: str) -> str:
     """Returns a text that Markdown shows as it is: no markup, no link, no one who is mentioned."""
-    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};" if found[0] in "<>&@|" else f"\\{found[0]}", text)
+    return _SPECIAL.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    if character == "@":  # a mention is looked for when all else is done
+        return "@<!-- -->"
+    return f"&#{ord(character)};" if character in _BY_NUMBER else f"\\{character}"
 
 
 def code(text: str, *, in_table: bool = False) -> str:
@@ -85,7 +93,8 @@ def _finding(finding: Finding) -> Iterator[str]:
     yield ""
     yield from ("The check said:", "", *block(finding.symptom), "")
     yield from _details("Timeline", _timeline(finding))
-    yield from _details("Stacks", block("\n".join(_stacks(finding))))
+    if any(culprit.stack for _, culprit in words.culprits(finding)):
+        yield from _details("Stacks", block("\n".join(_stacks(finding))))
     yield from _details("Plan", block(json.dumps(finding.plan, ensure_ascii=False), "json"))
 
 
@@ -112,7 +121,7 @@ def _cells(row: Step | Fold) -> Sequence[str]:
     text = code(row.text, in_table=True)
     if timeline.is_gone(row):
         text = f"~~{text}~~"
-    mark = f" ← **{timeline.MARKS.get(row.mark, row.mark)}**" if row.mark else ""
+    mark = f" ← **{timeline.mark(row)}**" if row.mark else ""
     return str(row.number), plain(row.process), text, row.fate, f"{plain(row.place)}{mark}"
 
 

@@ -17,8 +17,10 @@ MOST = 14
 """Operations in a drawing: more cannot be taken in at a glance."""
 MOST_LANES = 7
 MOST_CHARACTERS, WIDEST_NAME = 9, 24
-CHARACTER = 6.7
-COLUMN, FOLDED, LANE, TOP, BOX = 74, 44, 52, 34, 26
+COLUMN, FOLDED, CRASH, LANE, TOP, BOX = 76, 44, 34, 62, 24, 26
+MIDDLE = 34
+"""Of a lane: above is its name, below the mark of a culprit."""
+MARGIN = 6
 OUTSIDE, EVERYTHING, OTHERS = "the world", "all files", "other files"
 _CALL = re.compile(r"(?P<name>\w+)\((?P<rest>.*)\)")
 
@@ -51,11 +53,10 @@ class Gap(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """All of it; `left` is where the lanes begin."""
+    """All of it."""
 
     width: float
     height: float
-    left: float
     lanes: tuple[Lane, ...]
     boxes: tuple[Box, ...]
     gaps: tuple[Gap, ...]
@@ -67,9 +68,8 @@ def picture(finding: Finding) -> Picture:
     """Returns the drawing of a finding's timeline."""
     rows = timeline.folded(finding, MOST)
     lanes = _lanes(finding, [row for row in rows if isinstance(row, Step)])
-    left = 20 + CHARACTER * max((len(lane.name) for lane in lanes.values()), default=0)
-    boxes, gaps, x = list[Box](), list[Gap](), left
-    crash, at = timeline.before_crash(rows), left
+    boxes, gaps, x = list[Box](), list[Gap](), float(MARGIN)
+    crash, at = timeline.before_crash(rows), x
     for number, row in enumerate(rows, 1):
         if isinstance(row, Fold):
             gaps.append(Gap(x + FOLDED / 2, f"{len(row.steps):,}", str(row)))
@@ -78,16 +78,16 @@ def picture(finding: Finding) -> Picture:
             boxes.append(_box(row, x, lanes))
             x += COLUMN
         if number == crash:
-            at = x + 7
-            x += 14
+            at = x + CRASH / 2
+            x += CRASH
     ys = {lane.name: lane for lane in lanes.values()}
-    height = TOP + LANE * len(ys) + 12
-    return Picture(max(x, at + 34), height, left, tuple(ys.values()), tuple(boxes), tuple(gaps), at, _said(finding))
+    height = TOP + LANE * len(ys) + 4
+    return Picture(max(x, at + CRASH) + MARGIN, height, tuple(ys.values()), tuple(boxes), tuple(gaps), at, _said(finding))
 
 
 def _said(finding: Finding) -> str:
     """The drawing in a sentence, for those who do not see it."""
-    parts = [f"{step.text} (number {step.number}) {timeline.MARKS[step.mark]}" for step in finding.timeline if step.mark in timeline.MARKS]
+    parts = [f"{step.text} (number {step.number}): {timeline.mark(step)}" for step in finding.timeline if step.mark]
     return f"The timeline up to the crash: {'; '.join(parts) or 'no operation is to blame alone'}. The table below says the same."
 
 
@@ -119,7 +119,7 @@ def _lanes(finding: Finding, steps: Sequence[Step]) -> dict[str, Lane]:
     files += [name for name in used if name not in files and name not in special]
     own, rest = files[:MOST_LANES], files[MOST_LANES:]
     order = [*own, *([OTHERS] if rest else []), *special]
-    lanes = {name: Lane(_short(name), name, TOP + LANE * place + LANE / 2) for place, name in enumerate(order)}
+    lanes = {name: Lane(_short(name), name, TOP + LANE * place + MIDDLE) for place, name in enumerate(order)}
     return lanes | {name: lanes[OTHERS] for name in rest}
 
 

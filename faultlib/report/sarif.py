@@ -159,7 +159,7 @@ def _flow(raw: Finding, shown: Finding) -> dict[str, Any] | None:
 
 def _step(raw: Step, shown: Step) -> dict[str, Any]:
     return {
-        "location": {**_at(raw.place), "message": {"text": _text(f"{shown.text}: {timeline.MARKS.get(raw.mark) or raw.fate}")}},
+        "location": {**_at(raw.place), "message": {"text": _text(f"{shown.text}: {timeline.mark(raw) or raw.fate}")}},
         "executionOrder": raw.number,
         "importance": "essential" if raw.mark else "important" if raw.fate in ("lost", "partly") else "unimportant",
     }

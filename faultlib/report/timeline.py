@@ -25,6 +25,7 @@ FATES = {
     "never": "not done before the crash",
 }
 MARKS = {"lost": "this is missing", "kept": "this is there without it"}
+IN_PART = "part of this is missing"
 _FATE_STYLE: dict[str, dict[str, Any]] = {
     "durable": {"fg": "green"}, "lost": {"fg": "red", "bold": True}, "partly": {"fg": "yellow"}, "never": {"dim": True},
 }  # fmt: skip
@@ -105,6 +106,11 @@ def is_gone(step: Step) -> bool:
     return step.fate == "lost" or (step.fate == "never" and step.mark == "lost")
 
 
+def mark(step: Step) -> str:
+    """What there is to say of an operation that is to blame; "" for others."""
+    return IN_PART if (step.mark, step.fate) == ("lost", "partly") else MARKS.get(step.mark, step.mark)
+
+
 # as text
 
 
@@ -166,7 +172,7 @@ def _line(step: Step, wide: _Widths) -> str:
     line = f"{margin} {step.number:{wide.number}}  {step.process:{wide.process}}  {called}  {fate}  "
     if not step.mark:
         return (line + step.place).rstrip()
-    return f"{line}{step.place:{wide.place}}  {click.style('<- ' + MARKS.get(step.mark, step.mark), bold=True)}"
+    return f"{line}{step.place:{wide.place}}  {click.style('<- ' + mark(step), bold=True)}"
 
 
 def _legend(rows: Sequence[Step | Fold]) -> Iterator[str]:
