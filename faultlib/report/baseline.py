@@ -56,10 +56,10 @@ def _gone(baseline: Baseline, gone: dict[str, str], complete: bool) -> list[str]
     """What a campaign has not found that was not complete may still be there."""
     if not gone:
         return []
-    many = len(gone) > 1
-    verb = f"no longer occur{'' if many else 's'}" if complete else f"{'were' if many else 'was'} not seen; not every state was looked at"
+    number = "1 entry" if len(gone) == 1 else f"{len(gone):,} entries"
+    verb = "not there any more" if complete else "not seen, but not every state was looked at"
     shown = "; ".join(visible(f"{key} ({title})" if title else key) for key, title in gone.items())
-    return [f"{visible(baseline.path)}: {words.counted(len(gone), 'entry') if not many else f'{len(gone):,} entries'} {verb}: {shown}"]
+    return [f"{visible(baseline.path)}: {number} {verb}: {shown}"]
 
 
 def _left_out(baseline: Baseline) -> list[str]:

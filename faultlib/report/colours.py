@@ -20,5 +20,5 @@ def coloured(stream: IO[str]) -> bool:
 
 def put(text: str, stream: IO[str]) -> None:
     """Prints a text. What the stream's encoding lacks becomes an escape rather than an error; what it does not take is lost."""
-    encoding = stream.encoding or "utf-8"
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     say(text.encode(encoding, "backslashreplace").decode(encoding), stream)

@@ -55,7 +55,7 @@ def render(campaign: Campaign, form: str) -> str:
 
 
 def format_of(path: str) -> str:
-    """Returns the format that a file's name asks for. Raises UsageError if it asks for none: before the work, better than after."""
+    """Returns the format that a file's name asks for. Raises UsageError if it asks for none; best called before the work."""
     name = Path(path).name.lower()
     for form, made in FORMATS.items():
         if name.endswith(made.suffixes):
@@ -67,8 +67,8 @@ def format_of(path: str) -> str:
 def write(campaign: Campaign, path: str, form: str | None = None) -> None:
     """Writes the report in the format that the file's name asks for, or in this one; `-` is standard output.
 
-    Whoever looks meanwhile sees the old file or the whole new one. Raises UsageError for a suffix that is not known, FaultlibError
-    if the file cannot be written.
+    Whoever looks meanwhile sees the old file or the whole new one. Raises UsageError for a suffix that is not known,
+    FaultlibError if the file cannot be written.
     """
     text = render(campaign, form or ("text" if path == "-" else format_of(path)))
     try:

@@ -81,8 +81,10 @@ def _finding(finding: Finding) -> Iterator[str]:
         f"{words.counted(finding.states, 'failing state')} · id {code(finding.fingerprint)}"
     )
     yield ""
-    rows = ((f"**{name}**", code(who.text, in_table=True), code(words.where(who), in_table=True)) for name, who in words.culprits(finding))
-    yield from table(("", "operation", "source line"), rows)
+    yield from table(("", "operation", "source line"), (
+        (f"**{name}**", code(culprit.text, in_table=True), code(words.where(culprit), in_table=True))
+        for name, culprit in words.culprits(finding)
+    ))  # fmt: skip
     yield ""
     for name, text in (("Missing", finding.missing), ("On disk", finding.impact)):
         if text:

@@ -120,7 +120,7 @@ def _lanes(finding: Finding, steps: Sequence[Step]) -> dict[str, Lane]:
     own, rest = files[:MOST_LANES], files[MOST_LANES:]
     order = [*own, *([OTHERS] if rest else []), *special]
     lanes = {name: Lane(_short(name), name, TOP + LANE * place + MIDDLE) for place, name in enumerate(order)}
-    return lanes | {name: lanes[OTHERS] for name in rest}
+    return lanes | (dict.fromkeys(rest, lanes[OTHERS]) if rest else {})
 
 
 def _short(name: str) -> str:

@@ -28,17 +28,20 @@ def render(campaign: Campaign) -> str:
     """Returns the log file."""
     found = words.ordered(campaign.findings)
     kinds = list(dict.fromkeys(finding.kind for finding in found))
+    driver = {"name": "faultlib", "version": faultlib.__version__, "rules": [_rule(kind, found) for kind in kinds]}
     run = {
-        "tool": {"driver": {"name": "faultlib", "version": faultlib.__version__, "rules": [_rule(kind, found) for kind in kinds]}},
+        "tool": {"driver": driver},
         "invocations": [_invocation(campaign)],
         "originalUriBaseIds": {ROOT: {"description": {"text": "The directory in which the command ran."}}},
         "columnKind": "unicodeCodePoints",
         "results": [_result(finding, kinds.index(finding.kind)) for finding in found],
-        "properties": {name: value for name, value in words.summary(words.shown(campaign))} | {
-            "notCovered": [visible(sentence) for sentence in campaign.not_covered],
-        },
-    }  # fmt: skip
+        "properties": _summary(campaign),
+    }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def _summary(campaign: Campaign) -> dict[str, Any]:
+    return {**dict(words.summary(words.shown(campaign))), "notCovered": [visible(one) for one in campaign.not_covered]}
 
 
 def _slug(kind: str) -> str:
@@ -79,7 +82,8 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
     }
     related = []
     for number, (name, raw, shown) in enumerate(zip(names, blamed, said, strict=True)):
-        location = {"id": number, **_location(raw.file, raw.line, raw.function), "message": {"text": _text(f"{name}: {shown.text}")}}
+        message = {"text": _text(f"{name}: {shown.text}")}
+        location = {"id": number, **_location(raw.file, raw.line, raw.function), "message": message}
         if number:
             related.append(location)
         else:

@@ -1,4 +1,4 @@
-"""The operations of a finding, in the order in which they were made, and what a crash leaves of them: `faultlib replay --explain`."""
+"""The operations of a finding in their order, and what a crash leaves of them: `faultlib replay --explain`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ class Fold(NamedTuple):
 
 
 def folded(finding: Finding, most: int = MOST) -> list[Step | Fold]:
-    """Returns the timeline with its long stretches folded: shown are the culprits, what is around them, and about the same files."""
+    """Returns the timeline, its long stretches folded.
+
+    Shown are the culprits, what is next to them, and what is about the same files.
+    """
     steps = finding.timeline
     chosen = _chosen(finding, most)
     rows, waiting = list[Step | Fold](), list[Step]()
@@ -58,8 +61,8 @@ def folded(finding: Finding, most: int = MOST) -> list[Step | Fold]:
     return rows + _fold(waiting)
 
 
-def _fold(steps: list[Step]) -> Sequence[Step | Fold]:
-    return [Fold(tuple(steps))] if len(steps) >= LEAST_FOLDED else steps
+def _fold(steps: list[Step]) -> list[Step | Fold]:
+    return [Fold(tuple(steps))] if len(steps) >= LEAST_FOLDED else [*steps]
 
 
 def _chosen(finding: Finding, most: int) -> set[int]:
@@ -77,7 +80,9 @@ def _chosen(finding: Finding, most: int) -> set[int]:
 
 
 def _interest(finding: Finding, index: int) -> int:
-    """0 for a culprit, 1 for the last before the crash, 2 where a stretch of losses begins or ends, 3 for the files that matter."""
+    """Returns how much a step matters: 0 for a culprit, 1 for the last before the crash, 2 for the ends of a stretch of losses,
+    3 for the first step and those about the finding's files, 4 for the others.
+    """
     steps = finding.timeline
     step, following = steps[index], steps[index + 1].fate if index + 1 < len(steps) else ""
     before = steps[index - 1].fate if index else ""

@@ -169,10 +169,9 @@ def result(campaign: Campaign) -> str:
 
 def by_profile(campaign: Campaign) -> dict[str, dict[str, int]]:
     """For each profile how many findings of each severity happen on it."""
-    names = sorted(campaign.profiles, key=lambda name: _rank(PROFILES, name))
-    return {
-        name: severities(campaign._replace(findings=tuple(one for one in campaign.findings if name in one.profiles))) for name in names
-    }
+    found = {name: Counter(one.severity for one in campaign.findings if name in one.profiles) for name in campaign.profiles}
+    names = sorted(found, key=lambda name: _rank(PROFILES, name))
+    return {name: {severity: found[name][severity] for severity in SEVERITIES} for name in names}
 
 
 def rate(campaign: Campaign) -> float:
@@ -183,8 +182,9 @@ def rate(campaign: Campaign) -> float:
 def summary(campaign: Campaign) -> tuple[tuple[str, str], ...]:
     """Returns what was done, as pairs of a word and its value."""
     strategies = " · ".join(f"{name} {number:,}" for name, number in campaign.strategies.items())
+    judged = f"{campaign.judged:,} judged, {campaign.failing:,} failing"
     rows = [
-        ("states", f"{campaign.states:,} looked at, {campaign.unique:,} unique, {campaign.judged:,} judged, {campaign.failing:,} failing"),
+        ("states", f"{campaign.states:,} looked at, {campaign.unique:,} unique, {judged}"),
         ("time", f"{campaign.seconds:.1f} s, {rate(campaign):,.0f} states judged per second"),
         ("strategies", strategies or "none"),
         ("profiles", ", ".join(campaign.profiles)),
