@@ -92,6 +92,9 @@ def partly(content: Content, change: Change, lost: Iterable[Lost]) -> Content:
     return content
 
 
+_EMPTY = Content()
+
+
 class Names(NamedTuple):
     """The directories in a state: paths with their nodes, parents first; those of changed files; and a digest of all the rest."""
 
@@ -184,7 +187,7 @@ class Disk:
     def content(self, state: State, number: int) -> Content:
         """Returns what is in a file in a state."""
         versions = self._files.get(number)
-        return versions.at(state.crash, state.lost(number)) if versions else self.model.initial.contents[number]
+        return versions.at(state.crash, state.lost(number)) if versions else self.model.initial.contents.get(number, _EMPTY)
 
     def digest(self, state: State) -> bytes:
         """Returns a digest: equal if and only if what a program can see of two states is."""
