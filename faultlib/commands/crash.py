@@ -29,8 +29,7 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @click.option("--jobs", type=int, metavar="N", help="Judges at work side by side; default: one for each processor.")
 @click.option("--timeout", type=float, default=10.0, show_default=True, metavar="S", help="For one check.")
 @click.option("--status", type=int, default=0, show_default=True, metavar="N", help="What CMD ends with when nothing fails.")
-@click.option("--seed", type=int, default=0, metavar="N", help="For what is drawn at random.")
-@click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one that was begun goes on.")
+@click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one begun before goes on.")
 @click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: .md .html .json .sarif")
 @click.option("--baseline", "known", type=click.Path(path_type=Path), help="Known findings, accepted: a report in JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
@@ -38,7 +37,7 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @declared.takes_command
 def command(
     check: str | None, recover: str | None, roots: Sequence[Path], profiles: Sequence[str], sector: int, budget: str | None,
-    jobs: int | None, timeout: float, status: int, seed: int, folder: Path | None, reports: Sequence[Path], known: Path | None,
+    jobs: int | None, timeout: float, status: int, folder: Path | None, reports: Sequence[Path], known: Path | None,
     as_json: bool, strict: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD once on a copy, then look at every state that a kill or a power cut can leave of its files.
@@ -48,7 +47,7 @@ def command(
       faultlib crash --check checks:consistent --recover 'python app.py recover' -- python app.py
       faultlib crash --profile ext4 --budget 30s --check ./verify.sh -- ./app
 
-    The exit status is 0 if all states hold, 1 for violations, 2 if something is wrong with what was asked, 3 if nothing can be said.
+    The exit status is 0 if all states hold, 1 for violations, 2 for what makes no sense, 3 if nothing can be said.
     """
     import os
 
@@ -61,7 +60,7 @@ def command(
     cwd = Path.cwd()
     spec = Spec(
         tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(profiles) or tuple(PROFILES), sector,
-        read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, seed, status,
+        read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, status=status,
     )  # fmt: skip
     for path in reports:
         core.format_of(str(path))

@@ -1,4 +1,4 @@
-"""A cell: a process with mounts and process numbers of its own, that ends with whoever made it and takes everything in it along."""
+"""A cell: a process with mounts and process numbers of its own, which ends with its maker and takes everything in it along."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def unmount(target: str | Path) -> None:
 
 
 def own_shm(needed: Iterable[Path]) -> None:
-    """Gives a cell a /dev/shm of its own, where nobody outside takes its sessions for dead ones, unless it needs what is there."""
+    """Gives a cell a /dev/shm of its own, unless it needs what is there: nobody outside takes its sessions for dead ones."""
     if not any(path.is_relative_to(SHM) for path in needed):
         mount("faultlib", SHM, "tmpfs", options="mode=1777")
         if (base := Path(folder.base())).is_relative_to(SHM):

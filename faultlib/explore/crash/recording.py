@@ -1,4 +1,4 @@
-"""One run of the target, written down: the tree before it, each call that changed it, the data, and where in the source it was made."""
+"""One run of the target: the tree before it, each call that changed it, the data, and the source lines."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Roots(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """A run and what is to be known of it. `status` is that of the command, `outside` are files beyond the roots that it changed."""
+    """A run. `status` is that of the command, `outside` are the files beyond the roots that it changed."""
 
     command: tuple[str, ...]
     cwd: str
