@@ -123,7 +123,7 @@ def _record(run: Run, env: dict[str, str] | None) -> None:
         with (run.folder / OUTPUT).open("wb") as output:
             status = os.fstat(output.fileno())
             tree.output = status.st_dev, status.st_ino
-            streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
             done = session.run(run.command, cwd=run.cwd, env=env, **streams)
         log.finish()
         log.save(run.folder / LOG)
