@@ -15,6 +15,7 @@
 #define FL_LIVE_RULES 64
 #define FL_MAX_RULES 4096
 #define FL_MAX_PROCS 1024
+#define FL_TID_BITS 22 /* the most that Linux has */
 #define FL_MAX_PAGES 1024
 #define FL_MAX_LAUNCHES 1024
 #define FL_MAX_PATHS 16384
@@ -255,10 +256,12 @@ struct fl_datalog {
     uint64_t unread;            /* bytes that the kernel copied and that could not be read where they had come to */
     uint32_t waiting;           /* somebody waits for room */
     uint32_t drained;           /* futex: counts how often there was room again */
-    uint32_t lock;              /* futex: slot + 1 of the process that has it, 0: nobody */
+    uint32_t lock;              /* futex: the thread that has it, its process' slot << FL_TID_BITS | its tid there; 0: nobody */
     uint32_t lock_waiters;
-    uint32_t owners_died;       /* how often it was taken over from one that was killed */
+    uint32_t making;            /* whoever has the lock is in the middle of an entry: nothing is published */
+    uint32_t owners_died;       /* how often it was taken over from one that was killed, or jumped out of its call */
     uint32_t lock_timeouts;     /* calls that could not wait for it: where they stand may not be where they were */
+    uint32_t unlogged;          /* those of them that could not be written down either */
 };
 
 /* One entry. `names` bytes of names follow, each with its 0, then `bytes` of data, then as many as the next entry needs to begin at a

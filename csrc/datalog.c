@@ -18,22 +18,34 @@
 static struct fl_datalog *datalog(void) { return &fl_ctl->datalog; }
 static char *ring(void) { return (char *)fl_ctl + datalog()->offset; }
 
-/* Waits until there is room for so many bytes more; 0: nobody reads any more, or has read nothing for seconds. */
-static int has_room(uint64_t n)
+/* Waits until the ring has room up to there; 0: nobody reads any more, or has read nothing for seconds. */
+static int has_room(uint64_t end)
 {
     struct fl_datalog *log = datalog();
     struct timespec timeout = {.tv_nsec = ROOM_LOOK_NS};
     uint64_t tail, seen_tail = 0;
-    for (int looks = 0; log->cursor + n - (tail = __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE)) > log->capacity; looks++) {
+    for (int looks = 0; end - (tail = __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE)) > log->capacity; looks++) {
         uint32_t seen = __atomic_load_n(&log->drained, __ATOMIC_ACQUIRE);
         looks = tail == seen_tail ? looks : 0;
         seen_tail = tail;
         if (looks > ROOM_LOOKS || __atomic_load_n(&log->lost, __ATOMIC_RELAXED) || !fl_owner_alive())
             return 0;
         __atomic_store_n(&log->waiting, 1, __ATOMIC_SEQ_CST);
-        if (log->cursor + n - __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE) > log->capacity)
+        if (end - __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE) > log->capacity)
             fl_sys(SYS_futex, &log->drained, FUTEX_WAIT, seen, &timeout);
     }
+    return 1;
+}
+
+/* Gives room for an entry away, at *at: a handler that comes meanwhile writes its own behind it, or before it. */
+static int take_room(uint64_t n, uint64_t *at)
+{
+    uint64_t *cursor = &datalog()->cursor;
+    *at = __atomic_load_n(cursor, __ATOMIC_RELAXED);
+    do
+        if (!has_room(*at + n))
+            return 0;
+    while (!__atomic_compare_exchange_n(cursor, at, *at + n, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     return 1;
 }
 
@@ -100,33 +112,40 @@ static struct names names_of(const struct fl_frame *f)
     return names;
 }
 
-/* One entry, of as much of the data as goes into one. */
-static int add(struct fl_log_entry *entry, const struct names *names, struct source *source)
+static void fill(uint64_t at, const struct fl_log_entry *entry, const struct names *names, struct source *source)
 {
-    struct fl_datalog *log = datalog();
-    uint64_t named = names ? names->n + names->n2 : 0;
-    entry->names = (uint32_t)named;
-    entry->length = (sizeof *entry + named + entry->bytes + 7) & ~7ull;
-    if (!has_room(entry->length))
-        return 0;
-    uint64_t at = log->cursor;
-    log->cursor = at + entry->length; /* before it is filled in: a handler's entry goes behind it */
-    if (!entry->event.sequence)
-        entry->event.sequence = at + 1;
     put(at, entry, sizeof *entry);
     at += sizeof *entry;
     if (names) {
         put(at, names->first, names->n);
         put(at + names->n, names->second, names->n2);
-        at += named;
+        at += entry->names;
     }
     if (source->fd >= 0)
         put_file(at, source, entry->bytes);
     else
         put_memory(at, source, entry->bytes);
-    if (fl_thread.lock_depth == 1)
+}
+
+/* One entry, of as much of the data as goes into one. What a handler writes in the middle of it is published with it. */
+static int add(struct fl_log_entry *entry, const struct names *names, struct source *source)
+{
+    struct fl_datalog *log = datalog();
+    uint64_t at;
+    uint32_t outer = __atomic_exchange_n(&log->making, 1, __ATOMIC_RELAXED);
+    entry->names = (uint32_t)(names ? names->n + names->n2 : 0);
+    entry->length = (sizeof *entry + entry->names + entry->bytes + 7) & ~7ull;
+    int has_place = take_room(entry->length, &at);
+    if (has_place) {
+        if (!entry->event.sequence)
+            entry->event.sequence = at + 1;
+        fill(at, entry, names, source);
+    }
+    if (!outer) {
         __atomic_store_n(&log->head, log->cursor, __ATOMIC_RELEASE);
-    return 1;
+        __atomic_store_n(&log->making, 0, __ATOMIC_RELEASE);
+    }
+    return has_place;
 }
 
 static void add_all(struct fl_log_entry *entry, const struct names *names, struct source *source, uint64_t bytes)
@@ -157,12 +176,13 @@ static uint64_t cloned_bytes(const struct fl_frame *f)
     return fl_sys3(SYS_fstat, f->fd, &st, 0) ? 0 : (uint64_t)st.st_size;
 }
 
-static void write_down(struct fl_frame *f, const struct fl_before *before, long result)
+/* Returns what it has written to a file. */
+static struct fl_run write_down(struct fl_frame *f, const struct fl_before *before, long result)
 {
     struct fl_log_entry entry = {.before = before->head};
     struct names names = names_of(f);
     fl_describe_call(&entry.event, f, result);
-    struct fl_fileid file = result >= 0 ? fl_fileid_of(f, result, fl_thread.nested_bytes - before->nested_bytes) : (struct fl_fileid){0};
+    struct fl_fileid file = result >= 0 ? fl_fileid_of(f, result, &fl_thread.run) : (struct fl_fileid){0};
     entry.device = file.device;
     entry.inode = file.inode;
     entry.position = file.position;
@@ -186,6 +206,7 @@ static void write_down(struct fl_frame *f, const struct fl_before *before, long 
     add_all(&entry, &names, &source, bytes);
     if (source.fd >= 0)
         fl_sys1(SYS_close, source.fd);
+    return (struct fl_run){file.device, file.inode, file.position, file.position + bytes};
 }
 
 /* Changes something, and does not wait for others. */
@@ -213,27 +234,43 @@ int fl_datalog_wants(const struct fl_frame *f)
 /* One that does not come back is written down before it is made. */
 struct fl_before fl_datalog_begin(struct fl_frame *f)
 {
-    struct fl_before before = {__atomic_load_n(&datalog()->head, __ATOMIC_ACQUIRE), fl_thread.nested_bytes, 0};
-    if (f->info->family == FL_FAM_EXIT && fl_datalog_lock(f->proc)) {
+    struct fl_before before = {__atomic_load_n(&datalog()->head, __ATOMIC_ACQUIRE), fl_thread.run, FL_LOCK_NONE};
+    fl_thread.run = (struct fl_run){0};
+    if (f->info->family == FL_FAM_EXIT) {
+        int lock = fl_datalog_lock(f->proc);
         f->state = FL_CALL_BEGUN;
-        write_down(f, &before, 0);
-        fl_datalog_unlock();
+        if (lock)
+            write_down(f, &before, 0);
+        fl_datalog_unlock(lock);
+    } else if (needs_lock(f)) {
+        before.lock = fl_datalog_lock(f->proc);
     }
-    before.is_locked = needs_lock(f) && fl_datalog_lock(f->proc);
     return before;
+}
+
+/* The lock for writing a call down that has ended; whoever is the child of a handler's fork does not have it, though it was taken. */
+static int lock_again(struct fl_frame *f, int lock)
+{
+    if (lock == FL_LOCK_NESTED || (lock && fl_datalog_is_mine(f->proc)))
+        return lock;
+    if (lock && !(f->proc = fl_here(&f->foreign)))
+        return FL_LOCK_NONE;
+    lock = fl_datalog_lock(f->proc);
+    if (!lock)
+        __atomic_add_fetch(&datalog()->unlogged, 1, __ATOMIC_RELAXED);
+    return lock;
 }
 
 /* Of what failed only a sync is worth an entry: what it was to save is lost. */
 void fl_datalog_end(struct fl_frame *f, struct fl_before before, long result)
 {
-    int error = errno;
-    if ((fl_outcome(f->info, result) >= 0 || f->info->family == FL_FAM_FSYNC) && (before.is_locked || fl_datalog_lock(f->proc))) {
-        write_down(f, &before, result);
-        before.is_locked = 1;
-        if (fl_thread.lock_depth > 1 && f->info->family == FL_FAM_WRITE)
-            fl_thread.nested_bytes += (uint64_t)result;
+    int error = errno, lock = before.lock;
+    if (fl_outcome(f->info, result) >= 0 || f->info->family == FL_FAM_FSYNC) {
+        lock = lock_again(f, lock);
+        struct fl_run own = lock ? write_down(f, &before, result) : (struct fl_run){0};
+        if (lock == FL_LOCK_NESTED)
+            fl_thread.run = fl_run_join(before.run, fl_run_join(fl_thread.run, own));
     }
-    if (before.is_locked)
-        fl_datalog_unlock();
+    fl_datalog_unlock(lock);
     errno = error;
 }

@@ -50,23 +50,30 @@ static uint64_t position_of(const struct fl_frame *f, const struct stat *st, uin
     return (uint64_t)(fl_sys3(SYS_lseek, f->fd, 0, SEEK_CUR) - result);
 }
 
-/* Whether a file has the data of this call there. */
-static int has_data(const struct fl_frame *f, uint64_t position, long result)
+/* In either order. */
+struct fl_run fl_run_join(struct fl_run before, struct fl_run more)
 {
-    char link[32], piece[256];
-    const char *data = (const char *)f->a[f->info->buf - 1];
-    fl_fd_link(link, f->fd);
-    long fd = fl_sys(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0), n, same = 1;
-    for (long at = 0; same && at < result; at += n) {
-        n = result - at < (long)sizeof piece ? result - at : (long)sizeof piece;
-        same = fl_sys(SYS_pread64, fd, piece, n, position + (uint64_t)at) == n && !memcmp(piece, data + at, (size_t)n);
-    }
-    if (fd >= 0)
-        fl_sys1(SYS_close, fd);
-    return (int)same;
+    if (more.start == more.end)
+        return before;
+    if (before.start == before.end || before.device != more.device || before.inode != more.inode)
+        return more;
+    if (more.start == before.end)
+        more.start = before.start;
+    else if (more.end == before.start)
+        more.end = before.end;
+    return more;
 }
 
-struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, uint64_t nested_bytes)
+/* Handlers that have written after this call and before we asked are counted with it: where it seems to end is in the middle of their
+ * run, or at the end of it. The run of those that wrote before it ends where it begins. */
+static uint64_t behind_ours(const struct fl_fileid *file, long result, const struct fl_run *nested)
+{
+    uint64_t end = file->position + (uint64_t)result;
+    int is_behind = nested->start < end && end <= nested->end && nested->inode == file->inode && nested->device == file->device;
+    return is_behind ? end - nested->start : 0;
+}
+
+struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, const struct fl_run *nested)
 {
     struct stat st;
     struct fl_fileid file = {0};
@@ -77,9 +84,8 @@ struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, uint64_t ne
     if (f->info->family == FL_FAM_WRITE && S_ISREG(st.st_mode)) {
         file.status = (uint32_t)fl_sys3(SYS_fcntl, f->fd, F_GETFL, 0);
         file.position = position_of(f, &st, file.status, result);
-        /* A handler has written after this call and before we asked: to the same place, if the data are not where they should be. */
-        if (fl_unlikely(nested_bytes) && f->info->buf && !has_data(f, file.position, result) && has_data(f, file.position - nested_bytes, result))
-            file.position -= nested_bytes;
+        if (fl_unlikely(nested->end))
+            file.position -= behind_ours(&file, result, nested);
     }
     return file;
 }

@@ -156,7 +156,9 @@ class DataLog:
         if log.lock_timeouts:
             found.append(f"{log.lock_timeouts} calls did not get the lock, as another took too long: their order is not sure")
         if log.owners_died:
-            found.append(f"{log.owners_died} processes were killed in the middle of a call that changed something")
+            found.append(f"{log.owners_died} times a call that changed something was killed or jumped out of in the middle")
+        if log.unlogged:
+            found.append(f"{log.unlogged} calls were not logged, as they did not get the lock")
         found += self._spill.complaints()
         if ctl.paths_full:
             found.append(f"{ctl.paths_full} names are missing: there was only room for {lib.FL_MAX_PATHS} distinct ones")
