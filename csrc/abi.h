@@ -258,6 +258,7 @@ struct fl_datalog {
     uint32_t drained;           /* futex: counts how often there was room again */
     uint32_t lock;              /* futex: the thread that has it, its process' slot << FL_TID_BITS | its tid there; 0: nobody */
     uint32_t lock_waiters;
+    uint32_t flag_changes;      /* F_SETFL so far: what is kept of descriptors' flags is stale then */
     uint32_t making;            /* whoever has the lock is in the middle of an entry: nothing is published */
     uint32_t owners_died;       /* how often it was taken over from one that was killed, or jumped out of its call */
     uint32_t lock_timeouts;     /* calls that could not wait for it: where they stand may not be where they were */

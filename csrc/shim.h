@@ -149,7 +149,11 @@ struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid);
 /* fdtable.c */
 void fl_fd_link(char *link, int fd); /* its name below /proc/self/fd: 32 bytes */
 uint64_t fl_fd_settle(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who);
-void fl_fd_opened(int fd, uint32_t path, uint32_t generation);
+void fl_fd_opened(int fd, uint32_t path, uint32_t generation, int read_only);
+uint32_t fl_fd_stamp(int fd);
+int fl_fd_is_ours(int fd, uint32_t stamp);
+int fl_fd_is_read_only(int fd);
+unsigned fl_fd_highest(void); /* what is beyond it the table does not know */
 void fl_fd_closed(int fd);
 void fl_fd_dup(int from, int to);
 void fl_fd_close_range(unsigned first, unsigned last);
@@ -184,10 +188,12 @@ long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct
 void fl_describe_call(struct fl_event *e, struct fl_frame *f, long result);
 
 /* datalog.c: around a call while a data log is written; `before` is what fl_datalog_begin returned. */
-struct fl_before { uint64_t head; struct fl_run run; int lock; };
+struct fl_fileid { uint64_t device, inode, position; uint32_t status; };
+struct fl_before { uint64_t head; struct fl_run run; int lock; uint32_t stamp; struct fl_fileid closing; };
 int fl_datalog_wants(const struct fl_frame *f);
-struct fl_before fl_datalog_begin(struct fl_frame *f);
-void fl_datalog_end(struct fl_frame *f, struct fl_before before, long result);
+void fl_datalog_begin(struct fl_frame *f, struct fl_before *before);
+void fl_datalog_end(struct fl_frame *f, const struct fl_before *before, long result);
+int fl_datalog_set_flags(long (*call)(int fd, long flags), int fd, long flags); /* fcntl's F_SETFL */
 
 /* text.c */
 uint32_t fl_text(const char *text, uint32_t n);
@@ -234,6 +240,7 @@ void fl_spawn_end(void);
 
 /* arch/: entry patch. Constructor only. Returns a bit for each function that was patched. */
 uint32_t fl_patch_entries(void);
+extern const uint32_t fl_close_entries; /* those that let us see every close; 0: there are none */
 /* What does the work of a function of libc, if that is patched; else the function itself. */
 void *fl_unpatched(void *function);
 /* Code that finds the function of a symbol at its first call: so many bytes for each symbol. */
