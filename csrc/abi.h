@@ -15,6 +15,7 @@
 #define FL_LIVE_RULES 64
 #define FL_MAX_RULES 4096
 #define FL_MAX_PROCS 1024
+#define FL_MAPS_NAMED 8
 #define FL_TID_BITS 22 /* the most that Linux has */
 #define FL_MAX_PAGES 1024
 #define FL_MAX_LAUNCHES 1024
@@ -262,6 +263,12 @@ struct fl_datalog {
     uint32_t making;            /* whoever has the lock is in the middle of an entry: nothing is published */
     uint32_t owners_died;       /* how often it was taken over from one that was killed, or jumped out of its call */
     uint32_t lock_timeouts;     /* calls that could not wait for it: where they stand may not be where they were */
+    uint32_t unseen;            /* FL_PROC_IO_URING, FL_PROC_NATIVE_AIO: what some process has, and writes by unseen */
+    uint32_t maps_missed;       /* times that stores through a mapping could not be looked for */
+    uint32_t maps_named[FL_MAPS_NAMED]; /* interned: the first of them; 0: not known */
+    uint32_t maps_open;         /* mappings that their processes have not yet left */
+    uint64_t maps_copied;       /* bytes of all copies of mappings */
+    uint32_t reserved;
     uint32_t unlogged;          /* those of them that could not be written down either */
 };
 

@@ -1,17 +1,19 @@
 /* The data log: which calls go into it, and what is done around them. An entry is made for each call that changed something in a file or
  * a directory, that made such changes durable, or that told somebody outside. From any context. */
-#include "datalog.h"
+#include "mapped.h"
 #include "journal.h"
 #include "sys.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
+#include <string.h>
 
 /* Changes something, and does not wait for others. */
 static int needs_lock(const struct fl_frame *f)
 {
     switch (f->info->family) {
     case FL_FAM_WRITE: return f->kind == FL_KIND_FILE;
-    case FL_FAM_TRACK:
+    case FL_FAM_TRACK: case FL_FAM_MMAP:
     case FL_FAM_TRUNCATE: case FL_FAM_ALLOCATE: case FL_FAM_RENAME: case FL_FAM_UNLINK: case FL_FAM_LINK: case FL_FAM_MKDIR:
     case FL_FAM_RMDIR: case FL_FAM_ATTR:
         return 1;
@@ -36,6 +38,7 @@ int fl_datalog_wants(const struct fl_frame *f)
         return 0;
     switch (f->info->family) {
     case FL_FAM_OPEN: return needs_lock(f);
+    case FL_FAM_MMAP: return fl_mapped_wants(f);
     case FL_FAM_CLOSE: return f->op == FL_OP_CLOSE_RANGE || (f->kind == FL_KIND_FILE && !(!f->foreign && fl_fd_is_read_only(f->fd)));
     default: return 1;
     }
@@ -64,6 +67,10 @@ static void write_down_range(struct fl_frame *f, struct fl_before *before)
 /* One that does not come back is written down before it is made. */
 static void write_down_exit(struct fl_frame *f, const struct fl_before *before)
 {
+    if (f->op == FL_OP_EXIT && f->sym != FL_SYM_quick_exit)
+        fl_mapped_before(f); /* its handlers and destructors are still to come */
+    else
+        fl_mapped_leave();
     int lock = fl_datalog_lock(f->proc);
     f->state = FL_CALL_BEGUN;
     if (lock)
@@ -80,6 +87,8 @@ void fl_datalog_begin(struct fl_frame *f, struct fl_before *before)
     if (needs_lock(f))
         before->lock = fl_datalog_lock(f->proc);
     before->stamp = f->fd >= 0 ? fl_fileid_stamp(f, f->fd) : 0; /* behind the lock, as another's dup2 may have had it */
+    if (f->info->family == FL_FAM_FSYNC || f->info->family == FL_FAM_MMAP)
+        fl_mapped_before(f);
     if (f->info->family == FL_FAM_EXIT)
         write_down_exit(f, before);
     else if (f->op == FL_OP_CLOSE)
@@ -94,7 +103,7 @@ static int is_worth_it(const struct fl_frame *f, const struct fl_before *before,
     switch (f->info->family) {
     case FL_FAM_FSYNC: return 1;
     case FL_FAM_CLOSE: return before->closing.inode != 0;
-    case FL_FAM_TRACK: return 0;
+    case FL_FAM_TRACK: case FL_FAM_MMAP: return 0;
     default: return fl_outcome(f->info, result) >= 0;
     }
 }
@@ -112,6 +121,8 @@ void fl_datalog_end(struct fl_frame *f, const struct fl_before *before, long res
 {
     int error = errno, lock = still_has(f, before->lock);
     struct fl_run own = {0};
+    if (f->info->family == FL_FAM_MMAP || f->info->family == FL_FAM_TRUNCATE || f->info->family == FL_FAM_ALLOCATE)
+        fl_mapped_after(f, lock, result);
     if (f->proc && is_worth_it(f, before, result)) {
         if (lock || (lock = fl_datalog_lock(f->proc)))
             own = fl_datalog_write_down(f, before, result);
@@ -136,4 +147,15 @@ int fl_datalog_set_flags(long (*call)(int fd, long flags), int fd, long flags)
     fl_datalog_unlock(lock);
     errno = error;
     return result;
+}
+
+/* Libraries that make system calls of their own, which pass nobody by. Constructor only: later the list may be changing. */
+void fl_datalog_look_around(const struct link_map *maps)
+{
+    for (; maps; maps = maps->l_next) {
+        const char *slash = strrchr(maps->l_name, '/'), *name = slash ? slash + 1 : maps->l_name;
+        uint32_t unseen = !strncmp(name, "libaio.so", 9) ? FL_PROC_NATIVE_AIO : !strncmp(name, "liburing", 8) ? FL_PROC_IO_URING : 0;
+        if (unseen)
+            __atomic_fetch_or(&fl_ctl->datalog.unseen, unseen, __ATOMIC_RELAXED);
+    }
 }

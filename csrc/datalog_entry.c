@@ -198,17 +198,27 @@ static uint64_t cloned_bytes(const struct fl_frame *f)
     return fl_sys3(SYS_fstat, f->fd, &st, 0) ? 0 : (uint64_t)st.st_size;
 }
 
+/* All of the event by hand: to clear it first would cost as much. */
+static void describe(struct fl_log_entry *entry, struct fl_frame *f, long result)
+{
+    fl_describe_call(&entry->event, f, result);
+    entry->event.sequence = entry->event.time_ns = entry->event.duration_ns = entry->event.nth = 0;
+    entry->event.rule = 0;
+    entry->event.effect = entry->event.reserved = 0;
+}
+
 /* Returns what it has written to a file. */
 struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *before, long result)
 {
-    struct fl_log_entry entry; /* filled by hand: all of it is, and to clear it first would cost as much */
+    struct fl_log_entry entry;
     struct names names = names_of(f);
-    fl_describe_call(&entry.event, f, result);
-    entry.event.sequence = entry.event.time_ns = entry.event.duration_ns = entry.event.nth = 0;
-    entry.event.rule = 0;
-    entry.event.effect = entry.event.reserved = 0;
+    describe(&entry, f, result);
     entry.before = before->head;
-    struct fl_fileid file = f->info->family == FL_FAM_CLOSE ? before->closing : result >= 0 ? fl_fileid_of(f, result, before->stamp, &fl_thread.run) : (struct fl_fileid){0};
+    struct fl_fileid file = {0};
+    if (f->info->family == FL_FAM_CLOSE)
+        file = before->closing;
+    else if (result >= 0)
+        file = fl_fileid_of(f, result, before->stamp, &fl_thread.run);
     entry.device = file.device;
     entry.inode = file.inode;
     entry.position = file.position;
@@ -233,4 +243,21 @@ struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *
     if (source.fd >= 0)
         fl_sys1(SYS_close, source.fd);
     return (struct fl_run){file.device, file.inode, file.position, file.position + bytes};
+}
+
+void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fileid file, const void *data, uint64_t bytes)
+{
+    long none[6] = {0};
+    struct fl_frame f = {.op = FL_OP_MMAP, .a = none, .info = &fl_op_table[FL_OP_MMAP], .proc = proc, .fd = -1, .kind = FL_KIND_FILE, .path = path};
+    struct fl_log_entry entry;
+    struct names names = names_of(&f);
+    struct iovec own = {(void *)data, bytes};
+    struct source source = {.at = &own, .fd = -1};
+    describe(&entry, &f, (long)bytes);
+    entry.event.size = bytes;
+    entry.before = __atomic_load_n(&datalog()->head, __ATOMIC_RELAXED);
+    entry.device = file.device;
+    entry.inode = file.inode;
+    entry.position = file.position;
+    add_all(&entry, &names, &source, bytes);
 }

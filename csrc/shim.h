@@ -195,6 +195,9 @@ void fl_datalog_begin(struct fl_frame *f, struct fl_before *before);
 void fl_datalog_end(struct fl_frame *f, const struct fl_before *before, long result);
 int fl_datalog_set_flags(long (*call)(int fd, long flags), int fd, long flags); /* fcntl's F_SETFL */
 
+struct link_map;
+void fl_datalog_look_around(const struct link_map *maps);
+
 /* text.c */
 uint32_t fl_text(const char *text, uint32_t n);
 uint32_t fl_actor(const struct fl_proc *proc, int foreign);

@@ -43,7 +43,7 @@ def again(entries: Sequence[LogEntry], data: Sequence[bytes]) -> dict[tuple[int,
         if family == "open":
             if entry.event.flags & os.O_TRUNC or one not in files:
                 files[one] = bytearray()
-        elif family == "write" and one in files:
+        elif family in ("write", "mmap") and one in files:
             now = files[one]
             now.extend(bytes(max(0, entry.position - len(now))))
             now[entry.position : entry.position + len(written)] = written
