@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Iterator
 from typing import IO
 
 import click
 
 from faultlib.explore.finding import Campaign, Finding
-from faultlib.report import words
-from faultlib.report.colours import SEVERITY, coloured, put
+from faultlib.report import terminal, words
+from faultlib.report.terminal import SEVERITY, wrapped
 
 LABEL = 9
 """The width of the words at the margin."""
@@ -22,8 +20,7 @@ _TITLE = 11
 
 def show(campaign: Campaign, stream: IO[str]) -> None:
     """Prints a campaign: coloured and wrapped on a terminal, elsewhere plain and one line for each thing."""
-    width = shutil.get_terminal_size((100, 24)).columns if stream.isatty() else None
-    put(render(campaign, colour=coloured(stream), width=width), stream)
+    terminal.put(render(campaign, colour=terminal.coloured(stream), width=terminal.width(stream)), stream)
 
 
 def render(campaign: Campaign, *, colour: bool = False, width: int | None = None) -> str:
@@ -45,7 +42,7 @@ def _head(campaign: Campaign) -> Iterator[str]:
 
 def _finding(finding: Finding, width: int | None) -> Iterator[str]:
     severity = click.style(f"{finding.severity:{_TITLE - 1}}", **SEVERITY.get(finding.severity, {}))
-    title = _wrapped(f"{finding.number}  {words.heading(finding)}", width, _TITLE)
+    title = wrapped(f"{finding.number}  {words.heading(finding)}", width, _TITLE)
     yield f"{severity} {click.style(title, bold=True)}"
     yield from _culprits(finding)
     for name, text in _facts(finding):
@@ -82,15 +79,8 @@ def _label(name: str) -> str:
 
 
 def _row(name: str, text: str, width: int | None) -> str:
-    shown = text if name in ("replay", "test", "id") else _wrapped(text, width, LABEL + 2)
+    shown = text if name in ("replay", "test", "id") else wrapped(text, width, LABEL + 2)
     return f"{_label(name)}{click.style(shown, bold=True) if name in ('missing', 'replay') else shown}"
-
-
-def _wrapped(text: str, width: int | None, left: int) -> str:
-    if not width:
-        return text
-    lines = textwrap.wrap(text, max(40, width - left), break_long_words=False, break_on_hyphens=False)
-    return f"\n{'':{left}}".join(lines)
 
 
 def _summary(campaign: Campaign, width: int | None) -> Iterator[str]:
@@ -98,8 +88,8 @@ def _summary(campaign: Campaign, width: int | None) -> Iterator[str]:
     rows = words.summary(campaign)
     left = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
-        yield f"  {click.style(f'{name:{left}}', fg='cyan')}{_wrapped(value, width, left + 2)}"
+        yield f"  {click.style(f'{name:{left}}', fg='cyan')}{wrapped(value, width, left + 2)}"
     if campaign.not_covered:
         yield click.style("not covered", bold=True)
         for sentence in campaign.not_covered:
-            yield f"  - {_wrapped(sentence, width, 4)}"
+            yield f"  - {wrapped(sentence, width, 4)}"

@@ -9,8 +9,8 @@ from typing import IO, Any, NamedTuple
 import click
 
 from faultlib.explore.finding import Finding, Step
-from faultlib.report import words
-from faultlib.report.colours import SEVERITY, coloured, put
+from faultlib.report import terminal, words
+from faultlib.report.terminal import SEVERITY, wrapped
 
 MOST = 40
 """Operations that are shown one by one."""
@@ -24,8 +24,8 @@ FATES = {
     "lost": "done, and not there after this crash",
     "never": "not done before the crash",
 }
-MARKS = {"lost": "this is missing", "kept": "this is there without it"}
-IN_PART = "part of this is missing"
+MARKS = {"lost": "missing", "kept": "there without it"}
+IN_PART = "missing in part"
 _FATE_STYLE: dict[str, dict[str, Any]] = {
     "durable": {"fg": "green"}, "lost": {"fg": "red", "bold": True}, "partly": {"fg": "yellow"}, "never": {"dim": True},
 }  # fmt: skip
@@ -121,26 +121,26 @@ def mark(step: Step) -> str:
 
 def show(finding: Finding, stream: IO[str]) -> None:
     """Prints the timeline of a finding; coloured on a terminal, plain elsewhere."""
-    put(render(finding, colour=coloured(stream)), stream)
+    terminal.put(render(finding, colour=terminal.coloured(stream), width=terminal.width(stream)), stream)
 
 
-def render(finding: Finding, *, colour: bool = False) -> str:
-    """Returns the timeline of a finding as text."""
+def render(finding: Finding, *, colour: bool = False, width: int | None = None) -> str:
+    """Returns the timeline of a finding as text. Sentences are wrapped at `width`, if it is given."""
     finding = words.shown_finding(finding)
     rows = folded(finding)
-    lines = [*_head(finding), "", *_table(rows), "", *_legend(rows), "", *_foot(finding)]
+    lines = [*_head(finding, width), "", *_table(rows), "", *_legend(rows), "", *_foot(finding, width)]
     text = "".join(f"{line}\n" for line in lines)
     return text if colour else click.unstyle(text)
 
 
-def _head(finding: Finding) -> Iterator[str]:
+def _head(finding: Finding, width: int | None) -> Iterator[str]:
     severity = click.style(finding.severity, **SEVERITY.get(finding.severity, {}))
-    yield f"{severity} {finding.number}  {click.style(words.heading(finding), bold=True)}"
+    yield f"{severity}  {click.style(wrapped(f'{finding.number}  {words.heading(finding)}', width, len(finding.severity) + 2), bold=True)}"
     yield f"happens on {', '.join(finding.profiles)} ({words.power(finding)})"
 
 
 class _Widths(NamedTuple):
-    """Of the columns; a text that is longer does not push the columns of the others away."""
+    """Of the columns; a text that is longer does not push the columns of the others away. `process` is 0 if there is but one."""
 
     number: int
     process: int
@@ -151,12 +151,17 @@ class _Widths(NamedTuple):
     def of(cls, steps: Sequence[Step]) -> _Widths:
         rows = [(str(step.number), step.process, step.text, step.place) for step in steps]
         columns = zip(("#", "process", "operation", "at"), *rows, strict=True)
-        return cls(*(max(len(cell) for cell in column if len(cell) <= WIDEST) for column in columns))
+        wide = cls(*(max(len(cell) for cell in column if len(cell) <= WIDEST) for column in columns))
+        return wide if len({step.process for step in steps}) > 1 else wide._replace(process=0)
+
+    def who(self, process: str) -> str:
+        """The cell of a process, if there is such a column."""
+        return f"{process:{self.process}}  " if self.process else ""
 
 
 def _table(rows: Sequence[Step | Fold]) -> Iterator[str]:
     wide = _Widths.of([row for row in rows if isinstance(row, Step)])
-    head = f"   {'#':>{wide.number}}  {'process':{wide.process}}  {'operation':{wide.text}}  {'fate':7}  at"
+    head = f"   {'#':>{wide.number}}  {wide.who('process')}{'operation':{wide.text}}  {'fate':7}  at"
     yield click.style(head, bold=True)
     lines = [_fold_line(row, wide) if isinstance(row, Fold) else _line(row, wide) for row in rows]
     crash = click.style(" crash ".center(len(head) - 2 + wide.place, "="), fg="red")
@@ -174,7 +179,7 @@ def _line(step: Step, wide: _Widths) -> str:
     style = _FATE_STYLE.get("lost" if is_gone(step) else step.fate, {})
     called = click.style(step.text, strikethrough=is_gone(step), **style) + " " * (wide.text - len(step.text))
     fate = click.style(f"{step.fate.upper() if is_gone(step) else step.fate}", **style) + " " * (7 - len(step.fate))
-    line = f"{margin} {step.number:{wide.number}}  {step.process:{wide.process}}  {called}  {fate}  "
+    line = f"{margin} {step.number:{wide.number}}  {wide.who(step.process)}{called}  {fate}  "
     if not step.mark:
         return (line + step.place).rstrip()
     return f"{line}{step.place:{wide.place}}  {click.style('<- ' + mark(step), bold=True)}"
@@ -187,7 +192,7 @@ def _legend(rows: Sequence[Step | Fold]) -> Iterator[str]:
             yield f"  {click.style(f'{fate:8}', **_FATE_STYLE.get(fate, {}))} {meaning}"
 
 
-def _foot(finding: Finding) -> Iterator[str]:
+def _foot(finding: Finding, width: int | None) -> Iterator[str]:
     for name, text in (("check", words.gist(finding.symptom)), ("on disk", finding.impact), ("missing", finding.missing)):
         if text:
-            yield f"  {click.style(f'{name:8}', bold=True)} {text}"
+            yield f"  {click.style(f'{name:8}', bold=True)} {wrapped(text, width, 11)}"

@@ -19,7 +19,7 @@ import pytest
 from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore.finding import Finding
 from faultlib.inject.visible import visible
-from faultlib.report import colours, core, text, timeline, words
+from faultlib.report import core, terminal, text, timeline, words
 from tests.report.campaigns import CAMPAIGN, CLEAN, HOSTILE, RENAMED, STRANGE, TRUNCATED
 
 FORMATS = list(core.FORMATS)
@@ -154,18 +154,19 @@ def test_plain_where_it_is_no_terminal() -> None:
 def test_coloured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal()
-    timeline.show(TRUNCATED, terminal)
-    assert "\x1b[31m\x1b[1m\x1b[9mwrite(" in terminal.getvalue(), "the lost one is struck out"
-    assert re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue()) == timeline.render(TRUNCATED)
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    timeline.show(TRUNCATED, stream)
+    assert "\x1b[31m\x1b[1m\x1b[9mwrite(" in stream.getvalue(), "the lost one is struck out"
+    assert re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()) == timeline.render(TRUNCATED, width=80)
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_a_terminal_without_colours(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    terminal = Terminal()
-    text.show(CAMPAIGN, terminal)
-    assert "\x1b" not in terminal.getvalue()
+    stream = Terminal()
+    text.show(CAMPAIGN, stream)
+    assert "\x1b" not in stream.getvalue()
 
 
 def test_a_real_terminal_and_a_real_pipe() -> None:
@@ -200,7 +201,7 @@ def _all_of(stream: io.FileIO) -> Iterator[bytes]:
 def test_an_encoding_that_lacks_the_dots() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    colours.put("… 3 more\n", stream)
+    terminal.put("… 3 more\n", stream)
     assert raw.getvalue() == b"\\u2026 3 more\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from html.parser import HTMLParser
 
@@ -75,7 +76,7 @@ def test_a_text_of_a_program_stays_a_text() -> None:
 def test_headings_go_down_step_by_step(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(following <= level + 1 for level, following in zip(levels, levels[1:], strict=False))
+    assert all(following <= level + 1 for level, following in itertools.pairwise(levels))
 
 
 def test_tables_have_headers_with_a_scope(page: Page) -> None:

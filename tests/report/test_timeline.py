@@ -49,8 +49,8 @@ def test_the_crash_is_between_what_was_done_and_what_was_not(finding: Finding) -
 def test_everything_is_drawn_inside_the_picture(finding: Finding) -> None:
     it = picture.picture(finding)
     assert len(it.lanes) <= picture.MOST_LANES + 3
-    assert all(0 <= one.x and one.x + one.width <= it.width for one in it.boxes)
-    assert all(0 < one.y and one.y + picture.BOX < it.height and one.other < it.height for one in it.boxes)
+    assert all(one.x >= 0 and one.x + one.width <= it.width for one in it.boxes)
+    assert all(one.y > 0 and one.y + picture.BOX < it.height and one.other < it.height for one in it.boxes)
     assert 0 <= it.crash <= it.width
     assert all((one.x < it.crash) == (one.step.fate != "never") for one in it.boxes)
     places = sorted([one.x for one in it.boxes] + [gap.x for gap in it.gaps])
@@ -85,7 +85,7 @@ def test_files_that_a_call_is_about(text: str, names: tuple[str, ...]) -> None:
 
 
 def test_files_beyond_the_room_there_is_share_a_lane() -> None:
-    steps = tuple(Step(n, f"unlink(f{n})", "", "1", "lost", "") for n in range(12))
+    steps = tuple(Step(n, f"unlink(f{n})", "", "1", "lost", "lost") for n in range(12))
     it = picture.picture(RENAMED._replace(timeline=steps, files=("f11",)))
     assert [lane.name for lane in it.lanes] == ["f11", *(f"f{n}" for n in range(6)), picture.OTHERS]
     assert len({box.y for box in it.boxes}) == len(it.lanes)
