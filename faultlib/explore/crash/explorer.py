@@ -211,6 +211,5 @@ class Explorer:
         return crash
 
     def _lines(self, cause: Cause) -> tuple[str, str, str]:
-        """What makes two causes the same: the kind, and both source lines; or the file that lacks an fsync, and one line."""
-        lost = str(self._recording.model.owner(cause.lost)) if cause.kind == RENAMED else self._place(cause.lost)
-        return cause.kind, lost, self._place(cause.kept)
+        """What makes two causes the same: the kind, and both source lines; of a rename only its own: one fsync is missing."""
+        return cause.kind, "" if cause.kind == RENAMED else self._place(cause.lost), self._place(cause.kept)

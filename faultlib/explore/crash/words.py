@@ -111,6 +111,8 @@ class Narrator:
 
     def _title(self, cause: Cause, files: tuple[str, ...]) -> str:
         name = files[0] if files else "the output"
+        if cause.kept < 0:
+            return f"the check refuses what was there before the run already, until {self.text(cause.lost)}"
         match cause.kind:
             case causes.TRUNCATED:
                 return f"{name} can be left empty: it is emptied before its new content is written"
@@ -164,6 +166,8 @@ class Narrator:
                 return f"fsync of {name or 'the file'} after {lost} and before {kept}"
             case causes.ORDER:
                 return f"fsync of {name or 'the file'} after {lost} and before {kept}"
+        if not kept:
+            return "a check that passes on what was there before the run"
         return f"what is left after {kept} has to be finished or undone when the program starts again"
 
     def _lost_names(self, cause: Cause) -> list[bytes]:
