@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,13 +15,16 @@ from typing import Any, NamedTuple
 
 from faultlib.errors import UsageError
 
-PASS, FAIL, HANG = "pass", "fail", "hang"
+PASS, FAIL, HANG, SUSPECT, RECOVERY = "pass", "fail", "hang", "suspect", "failed recovery"
 MOST_OUTPUT = 4000
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
 class Verdict(NamedTuple):
-    """What a judge has said: `what` is PASS, FAIL or HANG; `text` what it printed or raised, cut to some thousand characters."""
+    """What a judge has said: `what` is PASS, SUSPECT, FAIL, HANG or RECOVERY; `text` what it printed or raised, cut if it is long.
+
+    SUSPECT is less than a FAIL: it may well be meant so.
+    """
 
     what: str
     text: str = ""
