@@ -21,7 +21,7 @@ _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py)
 
 
 class Verdict(NamedTuple):
-    """What a judge has said: `what` is PASS, SUSPECT, FAIL, HANG or RECOVERY; `text` what it printed or raised, cut if it is long.
+    """What a judge has said: `what` is PASS, SUSPECT, FAIL, HANG or RECOVERY; `text` what it printed or raised, cut if long.
 
     SUSPECT is less than a FAIL: it may well be meant so.
     """

@@ -13,7 +13,8 @@ from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.parsing import COMPANIONS
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.settled import Step
-from faultlib.explore.crash.unchecked import MOST_COMPLAINTS, Files, Found, Recovered, View
+from faultlib.explore.crash.unchecked import MOST_COMPLAINTS, Files
+from faultlib.explore.crash.view import Found, Recovered, View
 from faultlib.explore.oracle import FAIL, PASS, Promise, Verdict
 
 MOST_TRIED = 200
