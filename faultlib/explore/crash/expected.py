@@ -46,7 +46,7 @@ class Expected:
         self._formats: dict[bytes, Format | None] = {}
         self._logs: dict[int, bool] = {}
         self._parts: dict[int, bool] = {}
-        self.judged = [name for name in self.lives if self._is_judged(name)]
+        self.judged = sorted(name for name in self.lives if self._is_judged(name))
 
     def _is_judged(self, name: bytes) -> bool:
         """Whether the name is there before or after the run, and a crash can do something to it."""
@@ -131,7 +131,7 @@ class Expected:
     def _is_patched(self, node: int) -> bool:
         indexes = self.model.of_node.get(node, [])
         starts = [moment.at for moment in self.settled.moments.get(node, [])]
-        for begin, end in zip(starts, [*starts[1:], len(self.model.changes)], strict=True):
+        for begin, end in zip(starts, [*starts[1:], len(self.model.changes)], strict=False):
             here = [self.model.changes[i] for i in indexes[bisect_left(indexes, begin) : bisect_left(indexes, end)]]
             size = self.disk.content(State(begin), node).size
             if size and any(isinstance(change, Write) for change in here) and _leaves_some(here, size):

@@ -108,8 +108,8 @@ class Files(Expected):
 
     def _missing(self, name: bytes) -> Complaint:
         gone = next((step.at for step in self.lives[name] if step.node is None), 0)
-        why = f": it was removed at {self.place(gone - 1)}, and is there again only later" if gone else ", which was there all the time"
-        return Complaint(FAIL, f"{self.shown(name)} is missing{why}")
+        why = f"it was removed at {self.place(gone - 1)}, and is there again only later" if gone else "it was there all the time"
+        return Complaint(FAIL, f"{self.shown(name)} is missing: {why}")
 
     def _other_kind(self, name: bytes, found: Found) -> Complaint | None:
         nodes = [self.model.nodes[step.node] for step in self.lives[name] if step.node is not None]
@@ -181,7 +181,7 @@ class Files(Expected):
 
     def _removed_for(self, node: int, view: View) -> str | None:
         """Says which old file the process that had finished this one has removed afterwards, if it is gone: nobody has both."""
-        done = self.settled.moments[node][0].at
+        done = min(self.settled.moments[node][0].at, self.model.of_node.get(node, [0])[-1] + 1)
         made = self.model.made.get(node)
         if made is None:
             return None

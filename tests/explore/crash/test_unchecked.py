@@ -192,7 +192,7 @@ def test_a_renamed_file_is_one_version(story: Any) -> None:
 
 
 def test_what_is_renamed_while_it_is_written_is_unfinished(story: Any) -> None:
-    assert story(f=b"old").open("t").rename("t", "f").write("t" if False else "f", b"new").close("f").whats() == "ppfpp"
+    assert story(f=b"old").open("t").rename("t", "f").write("f", b"new").close("f").whats() == "ppfpp"
 
 
 def test_a_directory_takes_its_files_along(story: Any) -> None:
@@ -220,7 +220,7 @@ def test_absent_in_between_is_fine_if_somebody_was_told(story: Any) -> None:
     for tell in (Story.fsync, Story.exit, lambda told: told.say(b"gone")):
         told = story(f=b"old").unlink("f")
         tell(told)
-        assert story(f=b"old") and told.open("f").write("f", b"new").close("f").judge(1).what == PASS
+        assert told.open("f").write("f", b"new").close("f").judge(1).what == PASS
 
 
 def test_a_link_that_was_never_there(story: Any) -> None:
@@ -293,7 +293,12 @@ def test_a_database_is_opened_with_what_belongs_to_it(story: Any, tmp_path: Path
     told = Story(tmp_path / "s", db=one).open("db-journal").write("db-journal", journal).fsync("db-journal")
     told.open("db", cut=False).write("db", half, 0).write("db", end, 0).close("db").unlink("db-journal")
     assert told.judge(4).what == PASS
-    assert told.judge(4, (3, Lost(1, 2))).what != PASS  # without its journal
+    files = told.files()
+
+    def rows(*lost: tuple[int, Lost]) -> bytes:
+        return files.opened(b"/r/db", View(files.disk, state(4, lost)), tmp_path / "s", everything=True).digest
+
+    assert rows() == rows((2, Lost(3, 4))) != rows((3, Lost(1, 2)))  # rolled back; without its journal it is not
     assert told.judge().what == PASS
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["log"]
 
@@ -373,7 +378,7 @@ def test_the_worst_comes_first_and_not_all_is_listed(story: Any) -> None:
     told = story(**{f"f{i}": b"old" for i in range(10)}).open("a")
     for i in range(10):
         told.open(f"f{i}")
-    lines = told.write("a", b"1").judge(11).text.splitlines()
+    told.write("a", b"1")
     for i in range(10):
         told.write(f"f{i}", b"new")
     lines = told.judge(11).text.splitlines()
@@ -640,7 +645,7 @@ def test_sqlite_is_clean(run: Any, mode: str) -> None:
 def test_sqlite_acknowledges_before_its_journal_is_gone(run: Any, level: str, is_lost: bool) -> None:
     said = run(SQL % level, CREATE % "delete").acknowledged("ext4", r"^done \d$")
     assert bool(said) is is_lost
-    assert all(verdict.text.startswith("db holds less than it did; acknowledged at <string>:6 by b'done") for verdict in said)
+    assert all("db holds less than it did; acknowledged at <string>:" in verdict.text for verdict in said)
 
 
 @needs("sqlite3")
