@@ -168,4 +168,5 @@ def _op(entry: LogEntry) -> Op:
         entry.operation.name, event.lineage, event.actor.thread, event.actor.comm,
         tuple(os.fsdecode(name) for name in entry.names if name) or ((event.path,) if event.path else ()),
         event.fd, event.size, entry.position, event.flags, event.result, event.frames, stacks.outside_library(event.frames),
+        entry.status,
     )  # fmt: skip
