@@ -22,6 +22,7 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @click.command("crash", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("--check", metavar="CMD", help="Tells good states from bad ones: a command (status 0 is good) or module:function.")
 @click.option("--recover", metavar="CMD", help="Run in each state before the check, as the program would after a crash.")
+@click.option("--ack", "acks", multiple=True, metavar="REGEX", help="Output by which CMD promises that all is durable.")
 @click.option("--root", "roots", multiple=True, type=click.Path(path_type=Path), help="A directory to look at, not this one.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="kill, ext4, xfs, btrfs, posix; default: all.")
 @click.option("--sector", type=int, default=512, show_default=True, metavar="N", help="Bytes a disk writes at once: 512 or 4096.")
@@ -36,8 +37,8 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @click.option("--strict", is_flag=True, help="Exit 1 for suspicions and notes, too.")
 @declared.takes_command
 def command(
-    check: str | None, recover: str | None, roots: Sequence[Path], profiles: Sequence[str], sector: int, budget: str | None,
-    jobs: int | None, timeout: float, status: int, folder: Path | None, reports: Sequence[Path], known: Path | None,
+    check: str | None, recover: str | None, acks: Sequence[str], roots: Sequence[Path], profiles: Sequence[str], sector: int,
+    budget: str | None, jobs: int | None, timeout: float, status: int, folder: Path | None, reports: Sequence[Path], known: Path | None,
     as_json: bool, strict: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD once on a copy, then look at every state that a kill or a power cut can leave of its files.
@@ -59,7 +60,8 @@ def command(
 
     cwd = Path.cwd()
     spec = Spec(
-        tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(profiles) or tuple(PROFILES), sector,
+        tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(acks),
+        tuple(profiles) or tuple(PROFILES), sector,
         read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, status=status,
     )  # fmt: skip
     for path in reports:

@@ -10,26 +10,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import cell, oracle
+from faultlib.explore import cell
 from faultlib.explore.crash import fixture, record, recording
 from faultlib.explore.crash.explorer import Budget, Counts, Explorer
 from faultlib.explore.crash.judge import Case, Judge, Judges, Oracle
 from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.oracles import Wanted
 from faultlib.explore.crash.profiles import PROFILES
 from faultlib.explore.crash.record import Incomplete, Run
 from faultlib.explore.crash.recording import Recording
+from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.store import Store
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.words import Narrator
-from faultlib.explore.finding import Campaign, Finding
-from faultlib.explore.oracle import Promise, Verdict
+from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Finding
 
 FINDINGS = "findings"
 SECTORS = (512, 4096)
 
 
 class Spec(NamedTuple):
-    """What to explore. `check` is a command for the shell or `module:function`, `recover` a command that is run before it.
+    """What to explore. `check` is a command for the shell or `module:function`, `recover` a command run before it. Without a
+    check, states are judged by the recording. `acks` tell what output acknowledges (regular expressions, module:function).
 
     `folder` is the campaign's: a new one, or one that was begun with the same spec, which goes on. `timeout_s` is for one check.
     `status` is what the command ends with when nothing fails. `fixture` is a folder whose files replace those of the roots.
@@ -41,6 +43,7 @@ class Spec(NamedTuple):
     roots: tuple[Path, ...] = ()
     check: str | None = None
     recover: str | None = None
+    acks: tuple[str, ...] = ()
     profiles: tuple[str, ...] = tuple(PROFILES)
     sector: int = 512
     budget: Budget = Budget()
@@ -63,31 +66,45 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
     began = time.monotonic()
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
-    judge = make_oracle(spec)
+    prepared = wanted(spec).prepare()
     spec.folder.mkdir(parents=True, exist_ok=True)
     why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
         recorded = _recorded(run, spec, isolated=not why_not)
         disk = Disk(recorded.model)
-        jobs = 1 if why_not else spec.jobs
-        with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=not why_not), jobs) as judges:
-            notes = _try_undamaged(recorded, judges)
+
+        def make(judge: Oracle) -> Judge:
+            return Judge(recorded, disk, spec.folder, judge, isolated=not why_not)
+
+        restart, notes = _restart(spec, recorded, make)
+        judge = prepared.oracle(recorded, disk, restart=restart)
+        with Judges(lambda: make(judge), 1 if why_not else spec.jobs) as judges:
+            notes += _try_undamaged(recorded, judges)
             notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
             explorer = Explorer(
                 recorded, disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
-                needs_promises=spec.check is not None and oracle.Function.is_one(spec.check), tell=tell,
+                needs_promises=prepared.wanted.needs_promises, tell=tell,
             )  # fmt: skip
             failures = explorer.run()
     narrator = Narrator(recorded, disk, spec.sector)
-    findings = [narrator.finding(number, failure) for number, failure in enumerate(failures, 1)]
-    findings = [_write(spec, run, recorded, finding) for finding in findings]
+    told = sorted((narrator.finding(0, failure) for failure in failures), key=_gravity)
+    findings = [
+        _write(spec, run, recorded, finding._replace(number=number, plan={**finding.plan, "restart": restart is not None}))
+        for number, finding in enumerate(told, 1)
+    ]
     counts = explorer.counts
     return Campaign(
         spec.command, spec.check or "", tuple(map(str, run.roots)), spec.profiles, counts.by_strategy, len(recorded.ops),
         counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, spec.seed, counts.complete,
         tuple(notes + _not_covered(recorded, counts)), tuple(findings),
     )  # fmt: skip
+
+
+def _gravity(finding: Finding) -> tuple[int, int]:
+    """The worst first: by severity, then by the strongest profile on which it happens."""
+    severities, strengths = (VIOLATION, SUSPICION, NOTE), list(PROFILES)
+    return severities.index(finding.severity), min(map(strengths.index, finding.profiles), default=len(strengths))
 
 
 def check_spec(spec: Spec) -> None:
@@ -111,7 +128,7 @@ def check_spec(spec: Spec) -> None:
 def _settings(spec: Spec, run: Run) -> dict[str, Any]:
     return {
         "command": list(spec.command), "cwd": str(spec.cwd), "roots": [str(root) for root in run.roots], "check": spec.check,
-        "recover": spec.recover, "timeout": spec.timeout_s,
+        "recover": spec.recover, "acks": list(spec.acks), "timeout": spec.timeout_s,
     }  # fmt: skip
 
 
@@ -138,21 +155,18 @@ def _outside(recorded: Recording) -> str:
     return f"it wrote to {', '.join(recorded.outside[:5])}" if recorded.outside else ""
 
 
-def make_oracle(spec: Spec) -> Oracle:
-    """Returns the judge of a spec. Raises UsageError."""
-    if spec.check is None:
-        raise UsageError("--check is missing: a command, or module:function, that tells a good state from a bad one")
-    function = oracle.Function(spec.check, spec.cwd) if oracle.Function.is_one(spec.check) else None
-    command, recover, timeout_s = spec.check, spec.recover, spec.timeout_s
+def wanted(spec: Spec) -> Wanted:
+    """Returns what the states are judged by."""
+    return Wanted(spec.check, spec.recover, spec.acks, spec.cwd, spec.timeout_s)
 
-    def judge(cwd: Path, case: Case, promise: Promise) -> Verdict:
-        if recover is not None:
-            verdict = oracle.run(recover, cwd, timeout_s)
-            if verdict.failed:
-                return Verdict(oracle.RECOVERY, verdict.text)
-        return function(cwd, timeout_s, promise) if function else oracle.run(command, cwd, timeout_s, promise)
 
-    return judge
+def _restart(spec: Spec, recorded: Recording, make: Callable[[Oracle], Judge]) -> tuple[Restart | None, list[str]]:
+    """Whether the command can serve as its own recovery, and why not."""
+    if spec.check is not None:
+        return None, []
+    restart = Restart(recorded, spec.timeout_s)
+    with Judges(lambda: make(restart), 1) as judges:
+        return (restart, []) if restart.can_restart(judges.judge, recorded.model) else (None, [restart.reason])
 
 
 def _try_undamaged(recorded: Recording, judges: Judges) -> list[str]:
