@@ -31,15 +31,15 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @click.option("--timeout", type=float, default=10.0, show_default=True, metavar="S", help="For one check.")
 @click.option("--status", type=int, default=0, show_default=True, metavar="N", help="What CMD ends with when nothing fails.")
 @click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one begun before goes on.")
-@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: .md .html .json .sarif")
+@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write it: .html .md .json .sarif")
 @click.option("--baseline", "known", type=click.Path(path_type=Path), help="Known findings, accepted: a report in JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @click.option("--strict", is_flag=True, help="Exit 1 for suspicions and notes, too.")
 @declared.takes_command
 def command(
     check: str | None, recover: str | None, acks: Sequence[str], roots: Sequence[Path], profiles: Sequence[str], sector: int,
-    budget: str | None, jobs: int | None, timeout: float, status: int, folder: Path | None, reports: Sequence[Path], known: Path | None,
-    as_json: bool, strict: bool, cmd: Sequence[str],
+    budget: str | None, jobs: int | None, timeout: float, status: int, folder: Path | None, reports: Sequence[Path],
+    known: Path | None, as_json: bool, strict: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD once on a copy, then look at every state that a kill or a power cut can leave of its files.
 

@@ -102,7 +102,8 @@ def test_a_check_that_hangs_is_a_failure_of_its_own(campaign: Explore) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ({"check": None}, UsageError, "--check is missing"),
+        ({"check": "true", "acks": ("saved",)}, UsageError, "--ack saved: the command said nothing of that kind"),
+        ({"check": "true", "acks": ("(",)}, UsageError, "--ack \\(: this is no regular expression"),
         ({"check": "nowhere:f"}, UsageError, "nowhere could not be imported: ModuleNotFoundError"),
         ({"check": "checks:nothing"}, UsageError, "there is no function nothing in checks"),
         ({"check": "false"}, UsageError, "the check fails although nothing has crashed"),
