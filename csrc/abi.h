@@ -15,6 +15,8 @@
 #define FL_LIVE_RULES 64
 #define FL_MAX_RULES 4096
 #define FL_MAX_PROCS 1024
+#define FL_MAPS_NAMED 8
+#define FL_TID_BITS 22 /* the most that Linux has */
 #define FL_MAX_PAGES 1024
 #define FL_MAX_LAUNCHES 1024
 #define FL_MAX_PATHS 16384
@@ -255,10 +257,19 @@ struct fl_datalog {
     uint64_t unread;            /* bytes that the kernel copied and that could not be read where they had come to */
     uint32_t waiting;           /* somebody waits for room */
     uint32_t drained;           /* futex: counts how often there was room again */
-    uint32_t lock;              /* futex: slot + 1 of the process that has it, 0: nobody */
+    uint32_t lock;              /* futex: the thread that has it, its process' slot << FL_TID_BITS | its tid there; 0: nobody */
     uint32_t lock_waiters;
-    uint32_t owners_died;       /* how often it was taken over from one that was killed */
+    uint32_t flag_changes;      /* F_SETFL so far: what is kept of descriptors' flags is stale then */
+    uint32_t making;            /* whoever has the lock is in the middle of an entry: nothing is published */
+    uint32_t owners_died;       /* how often it was taken over from one that was killed, or jumped out of its call */
     uint32_t lock_timeouts;     /* calls that could not wait for it: where they stand may not be where they were */
+    uint32_t unseen;            /* FL_PROC_IO_URING, FL_PROC_NATIVE_AIO: what some process has, and writes by unseen */
+    uint32_t maps_missed;       /* times that stores through a mapping could not be looked for */
+    uint32_t maps_named[FL_MAPS_NAMED]; /* interned: the first of them; 0: not known */
+    uint32_t maps_open;         /* mappings that their processes have not yet left */
+    uint64_t maps_copied;       /* bytes of all copies of mappings */
+    uint32_t reserved;
+    uint32_t unlogged;          /* those of them that could not be written down either */
 };
 
 /* One entry. `names` bytes of names follow, each with its 0, then `bytes` of data, then as many as the next entry needs to begin at a

@@ -4,6 +4,7 @@
 #include "attach.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "mapped.h"
 #include "shim.h"
 #include "sys.h"
 #include <link.h>
@@ -48,6 +49,7 @@ static struct fl_proc *become_child(int pid)
     proc->flags |= parent->flags & (FL_PROC_PATCHED | FL_PROC_PATCH_REFUSED | FL_PROC_PYTHON | FL_PROC_NO_STACKS);
     if (is_wiped) /* or ought to be: the kernel may have refused */
         fl_self_page.self = (struct fl_self){.proc = proc};
+    fl_mapped_after_fork();
     return proc;
 }
 
@@ -146,6 +148,8 @@ static void attach(const char *path)
     if (!proc->exe[0]) /* else whoever exec'ed us has named it */
         name_image(proc);
     fl_go_live(proc);
+    if (fl_ctl->datalog.capacity)
+        fl_datalog_look_around(_r_debug.r_map);
 }
 
 /* The kernel marks the owner's lock when the controller dies: from then on the fault tool disarms itself, guard or no guard. */
@@ -165,6 +169,8 @@ int fl_owner_alive(void)
  * At every end that comes by here: exit() is no call of _exit that anybody sees. */
 __attribute__((destructor(101))) static void tidy_up(void)
 {
+    if (fl_ctl->datalog.capacity)
+        fl_mapped_leave();
     int is_elsewhere = fl_attached.proc && fl_attached.proc->pid != fl_attached.pid; /* where all seem dead to us */
     if (!fl_ctl->magic || fl_owner_alive() || is_elsewhere)
         return;

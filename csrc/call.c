@@ -336,7 +336,8 @@ static void keep_track(const struct fl_frame *f, long result)
         return;
     switch (f->op) {
     case FL_OP_OPEN: case FL_OP_OPENAT: case FL_OP_CREAT:
-        fl_fd_opened((int)result, f->path, __atomic_load_n(&fl_ctl->generation, __ATOMIC_ACQUIRE));
+        fl_fd_opened((int)result, f->path, __atomic_load_n(&fl_ctl->generation, __ATOMIC_ACQUIRE),
+                     f->op != FL_OP_CREAT && (f->a[f->info->flags - 1] & O_ACCMODE) == O_RDONLY);
         break;
     case FL_OP_DUP:
         fl_fd_dup((int)f->a[0], (int)result);
@@ -384,7 +385,9 @@ static __attribute__((noinline)) long with_records(struct fl_frame *f, struct fl
 {
     f->recorded = fl_recording() && fl_journal_begin(f, chosen ? choice : NULL) ? f : NULL;
     int is_logged = fl_recording() && fl_datalog_wants(f);
-    struct fl_before past = is_logged ? fl_datalog_begin(f) : (struct fl_before){0};
+    struct fl_before past;
+    if (is_logged)
+        fl_datalog_begin(f, &past);
     early_track(f);
     int before = errno;
     if (f->info->result == FL_RESULT_OBJECT)
@@ -395,7 +398,7 @@ static __attribute__((noinline)) long with_records(struct fl_frame *f, struct fl
     if (f->recorded)
         fl_journal_end(f, result, chosen ? choice : f->full ? &f->disk : NULL);
     if (is_logged)
-        fl_datalog_end(f, past, result);
+        fl_datalog_end(f, &past, result);
     errno = f->info->result == FL_RESULT_OBJECT && !error ? before : error;
     return result;
 }

@@ -1,198 +1,19 @@
-/* The data log: an entry for each call that changed something in a file or a directory, that made such changes durable, or that told
- * somebody outside. From any context. */
-#include "datalog.h"
+/* The data log: which calls go into it, and what is done around them. An entry is made for each call that changed something in a file or
+ * a directory, that made such changes durable, or that told somebody outside. From any context. */
+#include "mapped.h"
 #include "journal.h"
 #include "sys.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
+#include <link.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <time.h>
-
-#define CHUNK 131072          /* of data in one entry: the reader must not have to wait for the end of a huge write */
-#define ROOM_LOOK_NS 20000000
-#define ROOM_LOOKS 250        /* 5 s */
-
-static struct fl_datalog *datalog(void) { return &fl_ctl->datalog; }
-static char *ring(void) { return (char *)fl_ctl + datalog()->offset; }
-
-/* Waits until there is room for so many bytes more; 0: nobody reads any more, or has read nothing for seconds. */
-static int has_room(uint64_t n)
-{
-    struct fl_datalog *log = datalog();
-    struct timespec timeout = {.tv_nsec = ROOM_LOOK_NS};
-    uint64_t tail, seen_tail = 0;
-    for (int looks = 0; log->cursor + n - (tail = __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE)) > log->capacity; looks++) {
-        uint32_t seen = __atomic_load_n(&log->drained, __ATOMIC_ACQUIRE);
-        looks = tail == seen_tail ? looks : 0;
-        seen_tail = tail;
-        if (looks > ROOM_LOOKS || __atomic_load_n(&log->lost, __ATOMIC_RELAXED) || !fl_owner_alive())
-            return 0;
-        __atomic_store_n(&log->waiting, 1, __ATOMIC_SEQ_CST);
-        if (log->cursor + n - __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE) > log->capacity)
-            fl_sys(SYS_futex, &log->drained, FUTEX_WAIT, seen, &timeout);
-    }
-    return 1;
-}
-
-/* A stretch of the ring up to its end: how many of `n` bytes fit there. */
-static uint64_t stretch(uint64_t at, uint64_t n)
-{
-    uint64_t left = datalog()->capacity - (at & (datalog()->capacity - 1));
-    return n < left ? n : left;
-}
-
-static void put(uint64_t at, const void *from, uint64_t n)
-{
-    uint64_t first = stretch(at, n), mask = datalog()->capacity - 1;
-    memcpy(ring() + (at & mask), from, first);
-    memcpy(ring(), (const char *)from + first, n - first);
-}
-
-/* Where data come from: the caller's memory, or, for those that the kernel copied, the file itself. */
-struct source { const struct iovec *at; uint64_t skip; int fd; uint64_t position; };
-
-static void put_memory(uint64_t at, struct source *source, uint64_t n)
-{
-    while (n) {
-        uint64_t left = source->at->iov_len - source->skip, part = n < left ? n : left;
-        put(at, (const char *)source->at->iov_base + source->skip, part);
-        at += part;
-        n -= part;
-        source->skip += part;
-        if (source->skip == source->at->iov_len) {
-            source->at++;
-            source->skip = 0;
-        }
-    }
-}
-
-/* What cannot be read any more, since somebody has cut it off meanwhile, is zero, and counted. */
-static void put_file(uint64_t at, struct source *source, uint64_t n)
-{
-    uint64_t mask = datalog()->capacity - 1;
-    while (n) {
-        uint64_t part = stretch(at, n);
-        long got = fl_sys(SYS_pread64, source->fd, ring() + (at & mask), part, source->position);
-        if (got <= 0) {
-            memset(ring() + (at & mask), 0, part);
-            __atomic_add_fetch(&datalog()->unread, part, __ATOMIC_RELAXED);
-            got = (long)part;
-        }
-        at += (uint64_t)got;
-        n -= (uint64_t)got;
-        source->position += (uint64_t)got;
-    }
-}
-
-struct names { const char *first, *second; uint64_t n, n2; };
-
-/* The names that the call was given, absolute; of a symbolic link what is in it, as given. */
-static struct names names_of(const struct fl_frame *f)
-{
-    int is_symlink = f->op == FL_OP_SYMLINK || f->op == FL_OP_SYMLINKAT;
-    const char *first = is_symlink ? (const char *)f->a[0] : fl_path_text(f->path), *second = fl_path_text(f->path2);
-    struct names names = {first ? first : "", second ? second : "", 0, 0};
-    names.n = strlen(names.first) + 1;
-    names.n2 = strlen(names.second) + 1;
-    return names;
-}
-
-/* One entry, of as much of the data as goes into one. */
-static int add(struct fl_log_entry *entry, const struct names *names, struct source *source)
-{
-    struct fl_datalog *log = datalog();
-    uint64_t named = names ? names->n + names->n2 : 0;
-    entry->names = (uint32_t)named;
-    entry->length = (sizeof *entry + named + entry->bytes + 7) & ~7ull;
-    if (!has_room(entry->length))
-        return 0;
-    uint64_t at = log->cursor;
-    log->cursor = at + entry->length; /* before it is filled in: a handler's entry goes behind it */
-    if (!entry->event.sequence)
-        entry->event.sequence = at + 1;
-    put(at, entry, sizeof *entry);
-    at += sizeof *entry;
-    if (names) {
-        put(at, names->first, names->n);
-        put(at + names->n, names->second, names->n2);
-        at += named;
-    }
-    if (source->fd >= 0)
-        put_file(at, source, entry->bytes);
-    else
-        put_memory(at, source, entry->bytes);
-    if (fl_thread.lock_depth == 1)
-        __atomic_store_n(&log->head, log->cursor, __ATOMIC_RELEASE);
-    return 1;
-}
-
-static void add_all(struct fl_log_entry *entry, const struct names *names, struct source *source, uint64_t bytes)
-{
-    do {
-        entry->bytes = bytes < CHUNK ? bytes : CHUNK;
-        entry->more = bytes > CHUNK;
-        if (!add(entry, names, source)) {
-            __atomic_add_fetch(&datalog()->lost, 1, __ATOMIC_RELAXED);
-            return;
-        }
-        entry->position += entry->bytes;
-        bytes -= entry->bytes;
-        names = NULL;
-    } while (bytes);
-}
-
-static long reopen(int fd)
-{
-    char link[32];
-    fl_fd_link(link, fd);
-    return fl_sys(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
-}
-
-static uint64_t cloned_bytes(const struct fl_frame *f)
-{
-    struct stat st;
-    return fl_sys3(SYS_fstat, f->fd, &st, 0) ? 0 : (uint64_t)st.st_size;
-}
-
-static void write_down(struct fl_frame *f, const struct fl_before *before, long result)
-{
-    struct fl_log_entry entry = {.before = before->head};
-    struct names names = names_of(f);
-    fl_describe_call(&entry.event, f, result);
-    struct fl_fileid file = result >= 0 ? fl_fileid_of(f, result, fl_thread.nested_bytes - before->nested_bytes) : (struct fl_fileid){0};
-    entry.device = file.device;
-    entry.inode = file.inode;
-    entry.position = file.position;
-    if (f->info->family == FL_FAM_WRITE)
-        entry.event.nth = file.status;
-    struct iovec own = {.iov_len = 0};
-    struct source source = {.at = &own, .fd = -1, .position = file.position};
-    uint64_t bytes = f->info->family == FL_FAM_WRITE && result > 0 ? (uint64_t)result : 0;
-    if (f->info->source) {
-        bytes = f->op == FL_OP_FICLONE ? cloned_bytes(f) : bytes;
-        source.fd = bytes ? (int)reopen(f->fd) : -1;
-        if (source.fd < 0) {
-            __atomic_add_fetch(&datalog()->unread, bytes, __ATOMIC_RELAXED);
-            bytes = 0;
-        }
-    } else if (f->info->iov) {
-        source.at = (const struct iovec *)f->a[f->info->iov - 1];
-    } else if (f->info->buf && bytes) {
-        own = (struct iovec){(void *)f->a[f->info->buf - 1], bytes};
-    }
-    add_all(&entry, &names, &source, bytes);
-    if (source.fd >= 0)
-        fl_sys1(SYS_close, source.fd);
-}
 
 /* Changes something, and does not wait for others. */
 static int needs_lock(const struct fl_frame *f)
 {
     switch (f->info->family) {
     case FL_FAM_WRITE: return f->kind == FL_KIND_FILE;
+    case FL_FAM_TRACK: case FL_FAM_MMAP:
     case FL_FAM_TRUNCATE: case FL_FAM_ALLOCATE: case FL_FAM_RENAME: case FL_FAM_UNLINK: case FL_FAM_LINK: case FL_FAM_MKDIR:
     case FL_FAM_RMDIR: case FL_FAM_ATTR:
         return 1;
@@ -204,36 +25,137 @@ static int needs_lock(const struct fl_frame *f)
     }
 }
 
+/* Another file behind a number that others may be writing to. */
+static int replaces(const struct fl_frame *f) { return f->sym == FL_SYM_dup2 || f->sym == FL_SYM_dup3; }
+
 int fl_datalog_wants(const struct fl_frame *f)
 {
-    return fl_ctl->datalog.capacity && f->proc && (fl_ctl->journal_ops[f->op >> 6] >> (f->op & 63) & 1) &&
-           (f->info->family != FL_FAM_OPEN || needs_lock(f));
+    if (!fl_ctl->datalog.capacity || !f->proc)
+        return 0;
+    if (replaces(f))
+        return !f->foreign;
+    if (!(fl_ctl->journal_ops[f->op >> 6] >> (f->op & 63) & 1))
+        return 0;
+    switch (f->info->family) {
+    case FL_FAM_OPEN: return needs_lock(f);
+    case FL_FAM_MMAP: return fl_mapped_wants(f);
+    case FL_FAM_CLOSE: return f->op == FL_OP_CLOSE_RANGE || (f->kind == FL_KIND_FILE && !(!f->foreign && fl_fd_is_read_only(f->fd)));
+    default: return 1;
+    }
+}
+
+/* Every descriptor of a file that was open for writing, as far as the table knows it. */
+static void write_down_range(struct fl_frame *f, struct fl_before *before)
+{
+    unsigned last = fl_fd_highest() < (unsigned)f->a[1] ? fl_fd_highest() : (unsigned)f->a[1];
+    for (unsigned fd = (unsigned)f->a[0]; fd <= last && !(f->a[2] & 4 /* CLOSE_RANGE_CLOEXEC */); fd++) {
+        uint32_t kind = FL_KIND_OTHER, path = fl_fd_stamp((int)fd) ? fl_fd_path((int)fd, &kind) : 0;
+        if ((kind && kind != FL_KIND_FILE) || fl_fd_is_read_only((int)fd) || !(before->closing = fl_fileid_closing(f, (int)fd)).inode)
+            continue;
+        struct fl_frame one = *f;
+        one.fd = (int)fd;
+        one.path = path;
+        one.kind = FL_KIND_FILE;
+        int lock = fl_datalog_lock(f->proc);
+        if (lock)
+            fl_datalog_write_down(&one, before, 0);
+        fl_datalog_unlock(lock);
+    }
+    before->closing.inode = 0;
 }
 
 /* One that does not come back is written down before it is made. */
-struct fl_before fl_datalog_begin(struct fl_frame *f)
+static void write_down_exit(struct fl_frame *f, const struct fl_before *before)
 {
-    struct fl_before before = {__atomic_load_n(&datalog()->head, __ATOMIC_ACQUIRE), fl_thread.nested_bytes, 0};
-    if (f->info->family == FL_FAM_EXIT && fl_datalog_lock(f->proc)) {
-        f->state = FL_CALL_BEGUN;
-        write_down(f, &before, 0);
-        fl_datalog_unlock();
-    }
-    before.is_locked = needs_lock(f) && fl_datalog_lock(f->proc);
-    return before;
+    if (f->op == FL_OP_EXIT && f->sym != FL_SYM_quick_exit)
+        fl_mapped_before(f); /* its handlers and destructors are still to come */
+    else
+        fl_mapped_leave();
+    int lock = fl_datalog_lock(f->proc);
+    f->state = FL_CALL_BEGUN;
+    if (lock)
+        fl_datalog_write_down(f, before, 0);
+    fl_datalog_unlock(lock);
 }
 
-/* Of what failed only a sync is worth an entry: what it was to save is lost. */
-void fl_datalog_end(struct fl_frame *f, struct fl_before before, long result)
+void fl_datalog_begin(struct fl_frame *f, struct fl_before *before)
 {
-    int error = errno;
-    if ((fl_outcome(f->info, result) >= 0 || f->info->family == FL_FAM_FSYNC) && (before.is_locked || fl_datalog_lock(f->proc))) {
-        write_down(f, &before, result);
-        before.is_locked = 1;
-        if (fl_thread.lock_depth > 1 && f->info->family == FL_FAM_WRITE)
-            fl_thread.nested_bytes += (uint64_t)result;
+    before->head = __atomic_load_n(&fl_ctl->datalog.head, __ATOMIC_ACQUIRE);
+    before->run = fl_thread.run;
+    before->lock = FL_LOCK_NONE;
+    fl_thread.run = (struct fl_run){0};
+    if (needs_lock(f))
+        before->lock = fl_datalog_lock(f->proc);
+    before->stamp = f->fd >= 0 ? fl_fileid_stamp(f, f->fd) : 0; /* behind the lock, as another's dup2 may have had it */
+    if (f->info->family == FL_FAM_FSYNC || f->info->family == FL_FAM_MMAP)
+        fl_mapped_before(f);
+    if (f->info->family == FL_FAM_EXIT)
+        write_down_exit(f, before);
+    else if (f->op == FL_OP_CLOSE)
+        before->closing = fl_fileid_closing(f, f->fd);
+    else if (f->op == FL_OP_CLOSE_RANGE)
+        write_down_range(f, before);
+}
+
+/* Of what failed only a sync is worth an entry: what it was to save is lost; and a close, which closes all the same. */
+static int is_worth_it(const struct fl_frame *f, const struct fl_before *before, long result)
+{
+    switch (f->info->family) {
+    case FL_FAM_FSYNC: return 1;
+    case FL_FAM_CLOSE: return before->closing.inode != 0;
+    case FL_FAM_TRACK: case FL_FAM_MMAP: return 0;
+    default: return fl_outcome(f->info, result) >= 0;
     }
-    if (before.is_locked)
-        fl_datalog_unlock();
+}
+
+/* The child of a handler's fork, back in the call that the handler came in between of, does not have the lock that was taken. */
+static int still_has(struct fl_frame *f, int lock)
+{
+    if (lock != FL_LOCK_TAKEN || fl_datalog_is_mine(f->proc))
+        return lock;
+    f->proc = fl_here(&f->foreign);
+    return FL_LOCK_NONE;
+}
+
+void fl_datalog_end(struct fl_frame *f, const struct fl_before *before, long result)
+{
+    int error = errno, lock = still_has(f, before->lock);
+    struct fl_run own = {0};
+    if (f->info->family == FL_FAM_MMAP || f->info->family == FL_FAM_TRUNCATE || f->info->family == FL_FAM_ALLOCATE)
+        fl_mapped_after(f, lock, result);
+    if (f->proc && is_worth_it(f, before, result)) {
+        if (lock || (lock = fl_datalog_lock(f->proc)))
+            own = fl_datalog_write_down(f, before, result);
+        else
+            __atomic_add_fetch(&fl_ctl->datalog.unlogged, 1, __ATOMIC_RELAXED);
+    }
+    fl_thread.run = lock == FL_LOCK_NESTED ? fl_run_join(before->run, fl_run_join(fl_thread.run, own)) : before->run;
+    fl_datalog_unlock(lock);
     errno = error;
+}
+
+/* The flags are everybody's who has the descriptor, in whatever process. */
+int fl_datalog_set_flags(long (*call)(int fd, long flags), int fd, long flags)
+{
+    int foreign;
+    const struct fl_proc *proc = fl_here(&foreign);
+    int error = errno, lock = proc ? fl_datalog_lock(proc) : FL_LOCK_NONE;
+    errno = error;
+    int result = (int)call(fd, flags);
+    error = errno;
+    __atomic_add_fetch(&fl_ctl->datalog.flag_changes, 1, __ATOMIC_SEQ_CST);
+    fl_datalog_unlock(lock);
+    errno = error;
+    return result;
+}
+
+/* Libraries that make system calls of their own, which pass nobody by. Constructor only: later the list may be changing. */
+void fl_datalog_look_around(const struct link_map *maps)
+{
+    for (; maps; maps = maps->l_next) {
+        const char *slash = strrchr(maps->l_name, '/'), *name = slash ? slash + 1 : maps->l_name;
+        uint32_t unseen = !strncmp(name, "libaio.so", 9) ? FL_PROC_NATIVE_AIO : !strncmp(name, "liburing", 8) ? FL_PROC_IO_URING : 0;
+        if (unseen)
+            __atomic_fetch_or(&fl_ctl->datalog.unseen, unseen, __ATOMIC_RELAXED);
+    }
 }

@@ -5,13 +5,25 @@
 
 #pragma GCC visibility push(hidden)
 
-/* datalog_lock.c. What is written is seen by the reader once it is unlocked. Returns 0 if it could not be had: it is not unlocked then. */
+/* datalog_lock.c. NESTED: the same thread has it, further out, and a signal's handler has come in between. */
+enum fl_lock { FL_LOCK_NONE, FL_LOCK_NESTED, FL_LOCK_TAKEN };
 int fl_datalog_lock(const struct fl_proc *proc);
-void fl_datalog_unlock(void);
+void fl_datalog_unlock(int lock);
+int fl_datalog_is_mine(const struct fl_proc *proc);
+
+/* datalog_entry.c. Returns what the call has written to a file. */
+struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *before, long result);
+
+/* Bytes of a file that stores through a mapping have changed: an entry of operation mmap. */
+void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fileid file, const void *data, uint64_t bytes);
 
 /* fileid.c: which file a call was about, and where in it. */
-struct fl_fileid { uint64_t device, inode, position; uint32_t status; };
-struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, uint64_t nested_bytes);
+struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, uint32_t stamp, const struct fl_run *nested);
+uint32_t fl_fileid_stamp(const struct fl_frame *f, int fd);
+/* Of a descriptor that is about to be closed: inode 0 if it is none of a file that was open for writing. */
+struct fl_fileid fl_fileid_closing(const struct fl_frame *f, int fd);
+/* What was written, together with what was before it, as far as there is nothing between them. */
+struct fl_run fl_run_join(struct fl_run before, struct fl_run more);
 
 #pragma GCC visibility pop
 

@@ -33,6 +33,13 @@ static int write_out(struct fl_ctl *ctl, int fd, uint64_t from, uint64_t to)
     return 0;
 }
 
+/* A handler may have written when its call had published everything already: the next one would have published it. */
+static uint64_t rest_of(struct fl_datalog *log, uint64_t tail)
+{
+    uint64_t cursor = fl_load(&log->cursor);
+    return __atomic_load_n(&log->lock, __ATOMIC_ACQUIRE) ? tail : cursor;
+}
+
 int fl_datalog_spill(struct fl_ctl *ctl, int fd, uint64_t *stop)
 {
     struct timespec nap = {.tv_nsec = NAP_NS};
@@ -48,6 +55,8 @@ int fl_datalog_spill(struct fl_ctl *ctl, int fd, uint64_t *stop)
             make_room(log, tail);
             continue;
         }
+        if (stopping && !error)
+            error = write_out(ctl, fd, tail, rest_of(log, tail));
         if (stopping)
             return error;
         nanosleep(&nap, NULL);

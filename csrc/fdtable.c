@@ -20,6 +20,31 @@ static uint64_t inodes[FL_MAX_FDS]; /* of descriptors that some path rule wants 
 uint8_t fl_fd_kinds[FL_MAX_FDS];
 static int highest; /* no entry beyond it was ever made */
 
+/* Whether the entry was made, and every close since then seen: tracking may have been off in between. */
+static int known(int fd)
+{
+    if ((unsigned)fd >= FL_MAX_FDS)
+        return 0;
+    uint32_t generation = __atomic_load_n(&fl_fds[fd].generation, __ATOMIC_ACQUIRE);
+    return (generation & ~STALE) && (generation & ~STALE) >= fl_ctl->track_since;
+}
+
+/* While a data log is written. An even number that changes with whatever a descriptor stands for; and that of one which was opened
+ * by this program, with READ_ONLY if it was for reading. */
+#define READ_ONLY 1u
+static uint32_t stamps[FL_MAX_FDS], opened[FL_MAX_FDS];
+
+/* 0: nothing that is kept of it would be sure. */
+uint32_t fl_fd_stamp(int fd) { return known(fd) ? __atomic_load_n(&stamps[fd], __ATOMIC_RELAXED) + 2 : 0; }
+
+int fl_fd_is_ours(int fd, uint32_t stamp) { return stamp && (opened[fd] & ~READ_ONLY) == stamp; }
+
+int fl_fd_is_read_only(int fd)
+{
+    uint32_t stamp = fl_fd_stamp(fd);
+    return fl_fd_is_ours(fd, stamp) && (opened[fd] & READ_ONLY);
+}
+
 static int is_tty(dev_t device)
 {
     unsigned number = major(device);
@@ -83,15 +108,6 @@ static uint32_t ask_kernel(int fd)
     int fits;
     uint32_t path = read_link(fd, FL_PATH_USUAL, &fits);
     return fits ? path : read_link(fd, FL_PATH_MAX, &fits);
-}
-
-/* Whether the entry was made, and every close since then seen: tracking may have been off in between. */
-static int known(int fd)
-{
-    if ((unsigned)fd >= FL_MAX_FDS)
-        return 0;
-    uint32_t generation = __atomic_load_n(&fl_fds[fd].generation, __ATOMIC_ACQUIRE);
-    return (generation & ~STALE) && (generation & ~STALE) >= fl_ctl->track_since;
 }
 
 uint32_t fl_fd_path(int fd, uint32_t *kind)
@@ -188,13 +204,14 @@ uint64_t fl_fd_settle(struct fl_frame *f, const struct fl_set *set, uint32_t gen
 }
 
 /* A descriptor that this process has just made. Its rules are looked up at its first use. */
-void fl_fd_opened(int fd, uint32_t path, uint32_t generation)
+void fl_fd_opened(int fd, uint32_t path, uint32_t generation, int read_only)
 {
     if ((unsigned)fd >= FL_MAX_FDS)
         return;
     inodes[fd] = 0;
     fl_fd_kinds[fd] = 0;
     fl_fd_closed(fd);
+    opened[fd] = (stamps[fd] + 2) | (read_only ? READ_ONLY : 0);
     remember(fd, 0, path ? generation | STALE : 0, path);
 }
 
@@ -202,6 +219,8 @@ void fl_fd_closed(int fd)
 {
     if ((unsigned)fd < FL_MAX_FDS)
         __atomic_store_n(&fl_fds[fd].generation, 0, __ATOMIC_RELEASE);
+    if ((unsigned)fd < FL_MAX_FDS && fl_ctl->datalog.capacity)
+        __atomic_add_fetch(&stamps[fd], 2, __ATOMIC_RELAXED);
 }
 
 void fl_fd_dup(int from, int to)
@@ -212,15 +231,19 @@ void fl_fd_dup(int from, int to)
         fl_fd_closed(to);
         return;
     }
+    uint32_t here = fl_fd_is_ours(from, fl_fd_stamp(from)) ? opened[from] : 0;
     inodes[to] = inodes[from];
     fl_fd_kinds[to] = fl_fd_kinds[from];
     fl_fd_closed(to);
+    opened[to] = here ? (stamps[to] + 2) | (here & READ_ONLY) : 0;
     remember(to, 0, fl_fds[from].generation | STALE, fl_fds[from].path);
 }
 
+unsigned fl_fd_highest(void) { return (unsigned)__atomic_load_n(&highest, __ATOMIC_RELAXED); }
+
 void fl_fd_close_range(unsigned first, unsigned last)
 {
-    unsigned end = (unsigned)__atomic_load_n(&highest, __ATOMIC_RELAXED);
+    unsigned end = fl_fd_highest();
     for (unsigned fd = first; fd <= last && fd <= end; fd++)
         fl_fd_closed((int)fd);
 }

@@ -61,6 +61,9 @@ extern uint32_t fl_plain_ops[FL_OPS];
 /* Who took a slot here last: this process, or in a child that nobody has noticed yet the one that made it. */
 extern struct fl_attached { struct fl_proc *proc; int32_t pid; } fl_attached;
 
+/* Bytes one behind the other in a file, by whichever calls. */
+struct fl_run { uint64_t device, inode, start, end; };
+
 /* A thread. `spawning` stands while a vfork or posix_spawn child may be running on this very thread's memory. */
 struct fl_thread {
     uint64_t identity;
@@ -76,8 +79,9 @@ struct fl_thread {
     struct fl_parting { uint64_t started, firing, acted_ns, nth; const struct fl_rule *rule; uint32_t held; } parting;
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
     uint32_t plain_actor; /* the same, 0 as well while spawning or dumping */
-    uint32_t lock_depth;  /* how deep in calls that hold the data log's lock: a signal's handler may come in between */
-    uint64_t nested_bytes; /* that such handlers have written */
+    uint32_t tid;         /* 0: not yet asked */
+    uintptr_t lock_frame; /* the stack of the call that holds the data log's lock, or is about to; else the end of all */
+    struct fl_run run;    /* what handlers have written to a file in the middle of such a call, the last of it */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];
 };
@@ -139,12 +143,17 @@ void fl_descriptor_path(char *out, int pid, int fd);
 
 /* slot.c */
 int fl_proc_is_dead(const struct fl_proc *proc);
+int fl_thread_is_dead(const struct fl_proc *proc, int tid);
 struct fl_proc *fl_claim_child(struct fl_proc *parent, uint32_t nth, int pid);
 
 /* fdtable.c */
 void fl_fd_link(char *link, int fd); /* its name below /proc/self/fd: 32 bytes */
 uint64_t fl_fd_settle(struct fl_frame *f, const struct fl_set *set, uint32_t generation, uint64_t who);
-void fl_fd_opened(int fd, uint32_t path, uint32_t generation);
+void fl_fd_opened(int fd, uint32_t path, uint32_t generation, int read_only);
+uint32_t fl_fd_stamp(int fd);
+int fl_fd_is_ours(int fd, uint32_t stamp);
+int fl_fd_is_read_only(int fd);
+unsigned fl_fd_highest(void); /* what is beyond it the table does not know */
 void fl_fd_closed(int fd);
 void fl_fd_dup(int from, int to);
 void fl_fd_close_range(unsigned first, unsigned last);
@@ -179,10 +188,15 @@ long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct
 void fl_describe_call(struct fl_event *e, struct fl_frame *f, long result);
 
 /* datalog.c: around a call while a data log is written; `before` is what fl_datalog_begin returned. */
-struct fl_before { uint64_t head, nested_bytes; int is_locked; };
+struct fl_fileid { uint64_t device, inode, position; uint32_t status; };
+struct fl_before { uint64_t head; struct fl_run run; int lock; uint32_t stamp; struct fl_fileid closing; };
 int fl_datalog_wants(const struct fl_frame *f);
-struct fl_before fl_datalog_begin(struct fl_frame *f);
-void fl_datalog_end(struct fl_frame *f, struct fl_before before, long result);
+void fl_datalog_begin(struct fl_frame *f, struct fl_before *before);
+void fl_datalog_end(struct fl_frame *f, const struct fl_before *before, long result);
+int fl_datalog_set_flags(long (*call)(int fd, long flags), int fd, long flags); /* fcntl's F_SETFL */
+
+struct link_map;
+void fl_datalog_look_around(const struct link_map *maps);
 
 /* text.c */
 uint32_t fl_text(const char *text, uint32_t n);
@@ -229,6 +243,7 @@ void fl_spawn_end(void);
 
 /* arch/: entry patch. Constructor only. Returns a bit for each function that was patched. */
 uint32_t fl_patch_entries(void);
+extern const uint32_t fl_close_entries; /* those that let us see every close; 0: there are none */
 /* What does the work of a function of libc, if that is patched; else the function itself. */
 void *fl_unpatched(void *function);
 /* Code that finds the function of a symbol at its first call: so many bytes for each symbol. */

@@ -62,6 +62,30 @@ static int dead(const struct fl_proc *proc, int judge)
 /* Of another process of the session. */
 int fl_proc_is_dead(const struct fl_proc *proc) { return fl_attached.proc && dead(proc, fl_attached.proc->pid); }
 
+/* It has ended, though nobody has waited for it yet. */
+static int is_zombie(const struct fl_proc *proc, int tid)
+{
+    char path[64], text[64];
+    char *end = fl_append(fl_append_number(fl_append(path, "/proc/"), (uint64_t)proc->pid), "/task/");
+    fl_append(fl_append_number(end, (uint64_t)tid), "/stat");
+    long fd = fl_sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), n = fd < 0 ? 0 : fl_sys3(SYS_read, fd, text, sizeof text);
+    if (fd >= 0)
+        fl_sys1(SYS_close, fd);
+    while (n > 0 && text[n - 1] != ')') /* behind its name, which may be anything */
+        n--;
+    return n > 0 && n + 1 < (long)sizeof text && (text[n + 1] == 'Z' || text[n + 1] == 'X');
+}
+
+/* Of a thread of the session; one of another pid namespace is taken for alive as long as its process is. */
+int fl_thread_is_dead(const struct fl_proc *proc, int tid)
+{
+    if (fl_proc_is_dead(proc))
+        return 1;
+    if (proc->pid <= 0 || __atomic_load_n(&fl_ctl->namespaces, __ATOMIC_RELAXED))
+        return 0;
+    return fl_sys3(SYS_tgkill, proc->pid, tid, 0) == -ESRCH || (is_controllers_proc() && is_zombie(proc, tid));
+}
+
 /* Our number where the controller lives; 0: nobody can say. */
 static int number_outside(void)
 {

@@ -72,7 +72,7 @@ def test_wheel_is_for_every_python_from_3_11(built: Built) -> None:
 
 def test_wheel_has_what_it_needs_and_no_more(built: Built) -> None:
     names = set(built.files)
-    assert {"faultlib/libfaultlib_preload.so", "faultlib/_core.abi3.so", "faultlib/py.typed"} <= names
+    assert {"faultlib/libfaultlib_preload.so", "faultlib/_core.abi3.so", "faultlib/py.typed", "faultlib/report/templates/crash.html"} <= names
     assert any(re.fullmatch(r"faultlib-.*\.dist-info/(licenses/)?LICENSE", name) for name in names)
     assert all(name.split("/")[0].startswith("faultlib") for name in names)
     sources = {name for name in names if name.endswith((".c", ".h", ".def", ".map", ".pyc"))}
@@ -88,6 +88,7 @@ def test_sdist_has_sources_tests_and_examples(built: Built) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"csrc/abi.h", "csrc/ops.def", "csrc/build_core.py", "csrc/wrap/file.c", "setup.py", "LICENSE", ".ci/packages"} <= names
     assert {"tests/conftest.py", "docs/rules.md", f"experiments/coordination/{HOUSE.name}.py"} <= names
+    assert {"faultlib/report/templates/report.css", "tests/report/gold/campaign.html"} <= names
     assert not [name for name in names if name.endswith((".so", ".o", ".pyc")) or "_cache" in name]
 
 

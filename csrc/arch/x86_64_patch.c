@@ -211,6 +211,12 @@ static void *move_beginning(const unsigned char *from, struct dead *dead)
 
 static struct { void *at, *again; } patched[ENTRIES] FL_EARLY;
 
+enum {
+#define FL_ENTRY(symbol, ...) ENTRY_##symbol,
+#include "x86_64_entries.def"
+};
+const uint32_t fl_close_entries = 1u << ENTRY_close | 1u << ENTRY___close_nocancel | 1u << ENTRY_dup3;
+
 /* The symbols that lead to a patched function have to lead to what does its work. */
 void *fl_unpatched(void *function)
 {

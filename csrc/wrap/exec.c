@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "../sys.h"
 #include "image.h"
+#include "../mapped.h"
 #include "wrap.h"
 
 #define NAME "LD_PRELOAD="
@@ -259,7 +260,12 @@ static int carry_out(exec_fn call, const char *file, const char *path, char *con
 static int exec(unsigned op, exec_fn call, const char *file, const char *path, char *const argv[], char *const envp[], long extra,
                 long extra2)
 {
+    int is_followed = fl_recording() && fl_ctl->datalog.capacity && !fl_thread.spawning;
+    if (is_followed)
+        fl_mapped_leave();
     int result = carry_out(call, file, path, argv, envp, extra, extra2);
+    if (is_followed)
+        fl_mapped_stay();
     fl_journal_late(op, FL_CALL_CAME_BACK, result);
     return result;
 }

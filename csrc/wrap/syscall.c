@@ -49,6 +49,8 @@ int unlinkat(int, const char *, int);
 int fcntl(int, int, ...);
 int faccessat(int, const char *, int, int);
 void *mmap64(void *, size_t, int, int, int, long);
+int mprotect(void *, size_t, int);
+void *mremap(void *, size_t, size_t, int, ...);
 int fchmodat(int, const char *, unsigned, int);
 long preadv64v2(int, const void *, int, long, int);
 long pwritev64v2(int, const void *, int, long, int);
@@ -76,6 +78,8 @@ static long note(uint32_t flag, long number, long a, long b)
     struct fl_proc *proc = fl_myself();
     if (proc)
         __atomic_fetch_or(&proc->flags, flag, __ATOMIC_RELAXED);
+    if (proc && fl_ctl->datalog.capacity)
+        __atomic_fetch_or(&fl_ctl->datalog.unseen, flag, __ATOMIC_RELAXED);
     return REAL_SYSCALL(number, a, b);
 }
 
@@ -84,7 +88,8 @@ static int by_wrapper(long number)
 {
     switch (number) {
     case SYS_execve: case SYS_unlinkat: case SYS_fcntl: case SYS_faccessat: case SYS_faccessat2: case SYS_fchmodat:
-    case SYS_preadv2: case SYS_pwritev2: case SYS_openat2: case SYS_mmap: case SYS_io_uring_setup: case SYS_io_setup:
+    case SYS_preadv2: case SYS_pwritev2: case SYS_openat2: case SYS_mmap: case SYS_mprotect: case SYS_mremap: case SYS_io_uring_setup:
+    case SYS_io_setup:
         return 1;
     default:
         return 0;
@@ -104,6 +109,8 @@ static __attribute__((noinline)) long wrapped(long number, long a, long b, long 
     case SYS_pwritev2: return pwritev64v2((int)a, (const void *)b, (int)c, d, (int)f);
     case SYS_openat2: return openat2(a, b, c, d);
     case SYS_mmap: return (long)mmap64((void *)a, (size_t)b, (int)c, (int)d, (int)e, f);
+    case SYS_mprotect: return mprotect((void *)a, (size_t)b, (int)c);
+    case SYS_mremap: return (long)mremap((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
     case SYS_io_setup: return note(FL_PROC_NATIVE_AIO, number, a, b);
     default: return note(FL_PROC_IO_URING, number, a, b);
     }

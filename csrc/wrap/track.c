@@ -50,6 +50,11 @@ static int is_lock(int command)
     return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
 }
 
+/* What the data log keeps of a descriptor's flags is stale then. */
+static int sets_flags(int command) { return command == F_SETFL && fl_recording() && fl_ctl->datalog.capacity; }
+
+static long real_set_flags(int fd, long flags) { return FL_REAL(fcntl, int, int, int, ...)(fd, F_SETFL, flags); }
+
 static int is_dup(int command) { return command == F_DUPFD || command == F_DUPFD_CLOEXEC; }
 
 #define FCNTL(symbol)                                                     \
@@ -64,6 +69,8 @@ static int is_dup(int command) { return command == F_DUPFD || command == F_DUPFD
             return (int)FL_CALL(symbol, FCNTL, fd, command, argument);    \
         if (is_dup(command) && !FL_IDLE(DUP))                             \
             return (int)FL_CALL(symbol, DUP, fd, command, argument);      \
+        if (fl_unlikely(sets_flags(command)))                             \
+            return fl_datalog_set_flags(real_set_flags, fd, argument);    \
         return FL_REAL(symbol, int, int, int, ...)(fd, command, argument); \
     }
 FCNTL(fcntl)

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from faultlib.commands import declared
+from faultlib.commands.options import say_notes
 from faultlib.errors import UsageError
+
+if TYPE_CHECKING:
+    from faultlib.explore.crash.explorer import Budget
 
 HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 
 
 @click.command("crash", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
-@click.option("--check", metavar="CMD", help="Tells a good state from a bad one: a command (status 0 is good) or module:function.")
+@click.option("--check", metavar="CMD", help="Tells good states from bad ones: a command (status 0 is good) or module:function.")
 @click.option("--recover", metavar="CMD", help="Run in each state before the check, as the program would after a crash.")
-@click.option("--root", "roots", multiple=True, type=click.Path(path_type=Path), help="A directory to look at; default: this one.")
+@click.option("--root", "roots", multiple=True, type=click.Path(path_type=Path), help="A directory to look at, not this one.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="kill, ext4, xfs, btrfs, posix; default: all.")
-@click.option("--sector", type=int, default=512, show_default=True, metavar="BYTES", help="What a disk writes at once: 512 or 4096.")
+@click.option("--sector", type=int, default=512, show_default=True, metavar="N", help="Bytes a disk writes at once: 512 or 4096.")
 @click.option("--budget", metavar="N|TIME", help="Stop after so many states (5000) or so long (30s, 5m).")
 @click.option("--jobs", type=int, metavar="N", help="Judges at work side by side; default: one for each processor.")
 @click.option("--timeout", type=float, default=10.0, show_default=True, metavar="S", help="For one check.")
 @click.option("--status", type=int, default=0, show_default=True, metavar="N", help="What CMD ends with when nothing fails.")
-@click.option("--seed", type=int, default=0, metavar="N", help="For what is drawn at random.")
-@click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one that was begun goes on.")
+@click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one begun before goes on.")
 @click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: .md .html .json .sarif")
+@click.option("--baseline", "known", type=click.Path(path_type=Path), help="Known findings, accepted: a report in JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @click.option("--strict", is_flag=True, help="Exit 1 for suspicions and notes, too.")
 @declared.takes_command
 def command(
     check: str | None, recover: str | None, roots: Sequence[Path], profiles: Sequence[str], sector: int, budget: str | None,
-    jobs: int | None, timeout: float, status: int, seed: int, folder: Path | None, reports: Sequence[Path], as_json: bool,
-    strict: bool, cmd: Sequence[str],
+    jobs: int | None, timeout: float, status: int, folder: Path | None, reports: Sequence[Path], known: Path | None,
+    as_json: bool, strict: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD once on a copy, then look at every state that a kill or a power cut can leave of its files.
 
@@ -43,7 +47,7 @@ def command(
       faultlib crash --check checks:consistent --recover 'python app.py recover' -- python app.py
       faultlib crash --profile ext4 --budget 30s --check ./verify.sh -- ./app
 
-    The exit status is 0 if all states hold, 1 for violations, 2 if something is wrong with what was asked, 3 if nothing can be said.
+    The exit status is 0 if all states hold, 1 for violations, 2 for what makes no sense, 3 if nothing can be said.
     """
     import os
 
@@ -51,20 +55,27 @@ def command(
     from faultlib.explore.crash.campaign import Spec, explore
     from faultlib.explore.crash.profiles import PROFILES
     from faultlib.explore.finding import VIOLATION
+    from faultlib.report import baseline, core, text
 
     cwd = Path.cwd()
     spec = Spec(
         tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(profiles) or tuple(PROFILES), sector,
-        read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, seed, status,
+        read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, status=status,
     )  # fmt: skip
+    for path in reports:
+        core.format_of(str(path))
+    accepted = baseline.read(str(known)) if known else None
     with Progress(sys.stderr) as progress:
         campaign = explore(spec, progress.tell)
+    if accepted:
+        campaign, remarks = baseline.compare(campaign, accepted)
+        say_notes(remarks)
+    for path in reports:
+        core.write(campaign, str(path))
     if as_json:
-        click.echo(json.dumps(campaign.to_json(), indent=1))
+        core.write(campaign, "-", "json")
     else:
-        from faultlib.report import crash_text
-
-        crash_text.render(campaign, sys.stdout)
+        text.show(campaign, sys.stdout)
     wanted = [finding for finding in campaign.findings if strict or finding.severity == VIOLATION]
     sys.exit(VIOLATED if wanted else HELD)
 
@@ -77,7 +88,7 @@ def new_folder(cwd: Path) -> Path:
     return cwd / ".faultlib" / f"crash-{number}"
 
 
-def read_budget(text: str | None):  # type: ignore[no-untyped-def]
+def read_budget(text: str | None) -> Budget:
     """Returns a budget: a number of states, or a time. Raises UsageError."""
     from faultlib.explore.crash.explorer import Budget
 

@@ -34,5 +34,5 @@ class Progress:
         """Shows the counts."""
         task = self._bar.tasks[self._task]
         rate = counts.judged / task.elapsed if task.elapsed else 0
-        text = f"{counts.strategy or 'begin'}: {counts.looked_at} states, {counts.unique} unique, {counts.failing} failing, {rate:.0f}/s"
-        self._bar.update(self._task, description=text)
+        said = f"{counts.looked_at} states, {counts.unique} unique, {counts.failing} failing, {rate:.0f}/s"
+        self._bar.update(self._task, description=f"{counts.strategy or 'begin'}: {said}")

@@ -24,7 +24,7 @@ def command(finding: Path, explain: bool) -> None:
     if explain:
         from faultlib.report import timeline
 
-        timeline.render(read(finding)[0], sys.stdout)
+        timeline.show(read(finding)[0], sys.stdout)
     found, verdict, place = replay(finding)
     click.echo(f"{found.kind}: {found.title}")
     click.echo(f"state: {os.path.relpath(place)}")

@@ -1,4 +1,4 @@
-"""A cell: a process with mounts and process numbers of its own, that ends with whoever made it and takes everything in it along."""
+"""A cell: a process with mounts and process numbers of its own, which ends with its maker and takes everything in it along."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from faultlib.errors import FaultlibError
+from faultlib.inject import folder
 
 _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
@@ -50,14 +51,16 @@ def unmount(target: str | Path) -> None:
 
 
 def own_shm(needed: Iterable[Path]) -> None:
-    """Gives a cell a /dev/shm of its own, where nobody outside takes its sessions for dead ones, unless it needs what is there."""
+    """Gives a cell a /dev/shm of its own, unless it needs what is there: nobody outside takes its sessions for dead ones."""
     if not any(path.is_relative_to(SHM) for path in needed):
         mount("faultlib", SHM, "tmpfs", options="mode=1777")
+        if (base := Path(folder.base())).is_relative_to(SHM):
+            base.mkdir(parents=True, exist_ok=True)
 
 
-def held(folder: Path) -> Path:
+def held(directory: Path) -> Path:
     """Returns a name of a directory, in a cell, under which it can be found whatever is mounted over it."""
-    return Path(f"/proc/{os.getpid()}/fd/{os.open(folder, os.O_PATH)}")
+    return Path(f"/proc/{os.getpid()}/fd/{os.open(directory, os.O_PATH)}")
 
 
 def _die_with_parent(parent: int) -> None:

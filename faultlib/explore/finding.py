@@ -8,10 +8,10 @@ VIOLATION, SUSPICION, NOTE = "violation", "suspicion", "note"
 
 
 class Step(NamedTuple):
-    """One operation of the timeline. `fate` says what became of it: `kept`, `lost`, `partly`, `durable`, or `never` (not reached).
+    """One operation of the timeline. `fate` is what became of it: `kept`, `lost`, `partly`, `durable`, or `never` (not reached).
 
-    `mark` is `lost` for the operation whose loss does the harm, `kept` for the one that should not have been kept without it, else
-    empty. `text` is the call as a person would write it, `place` its source line.
+    `mark` is `lost` for the operation whose loss does the harm, `kept` for the one that should not have been kept without it,
+    else empty. `text` is the call as a person would write it, `place` its source line.
     """
 
     number: int
@@ -23,7 +23,7 @@ class Step(NamedTuple):
 
 
 class Culprit(NamedTuple):
-    """One of the two operations to blame: the call, its source line (`file`, `line`; 0: not known), and the stack, innermost first."""
+    """One of the two operations to blame: call, source line (`line` 0: not known), and the stack, innermost first."""
 
     text: str
     place: str
@@ -37,9 +37,9 @@ class Finding(NamedTuple):
     """One root cause.
 
     `kind` is a fixed word (docs/crash.md has the list), `severity` VIOLATION, SUSPICION or NOTE. `profiles` are all on which it
-    happens, the strongest first. `lost` and `kept` are the operations to blame. `symptom` is what the check said, `impact` what is
-    wrong on disk then, `missing` which call is missing and where. `plan` is what replays it; `states` how many failing states come
-    from it. `fingerprint` stays the same from run to run: for baselines.
+    happens, the strongest first. `lost` and `kept` are the operations to blame. `symptom` is what the check said, `impact` what
+    is wrong on disk then, `missing` which call is missing and where. `plan` is what replays it; `states` how many failing states
+    come from it. `fingerprint` stays the same from run to run: for baselines.
     """
 
     number: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +21,10 @@ _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py)
 
 
 class Verdict(NamedTuple):
-    """What a judge has said: `what` is PASS, FAIL, HANG, SUSPECT or RECOVERY; `text` what it printed or raised, cut to some thousand characters."""
+    """What a judge has said: `what` is PASS, SUSPECT, FAIL, HANG or RECOVERY; `text` what it printed or raised, cut if long.
+
+    SUSPECT is less than a FAIL: it may well be meant so.
+    """
 
     what: str
     text: str = ""

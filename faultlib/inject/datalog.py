@@ -16,10 +16,13 @@ from faultlib.inject.recording import Recording
 from faultlib.inject.session import Session
 from faultlib.inject.spill import Spill
 
-FAMILIES = ("write", "truncate", "allocate", "rename", "unlink", "link", "mkdir", "rmdir", "attr", "fsync", "open", "exit")
+FAMILIES = ("write", "truncate", "allocate", "rename", "unlink", "link", "mkdir", "rmdir", "attr", "fsync", "open", "close",
+            "mmap", "exit")  # fmt: skip
 CHANGING = tuple(op for op in ALL_OPERATIONS if op.family in FAMILIES)
-"""The operations that are logged. Of `open` there are those that may make a file or empty it."""
-BUFFER_BYTES = 8 << 20
+"""The operations that are logged. Of `open` there are those that may make a file or empty it, of `close` those of a file that was
+open for writing."""
+BUFFER_BYTES = 1 << 20
+"""A ring that stays in the processor's cache is written in half the time: a larger one is not a faster one."""
 _TAIL = struct.Struct("=QQQQQQII")
 _ENTRY = RECORD.size + _TAIL.size
 if ffi.sizeof("struct fl_log_entry") != _ENTRY:
@@ -48,7 +51,12 @@ class LogEntry(NamedTuple):
     `event` says what, who, where from, and how it ended. `began` is how many entries there were when it began, if it was made
     without the lock. `device` and `inode` are of the file or directory that it was about, right after it; 0 and 0 if it has none.
     `names` are the one or two names that it was given, absolute; the first of a symbolic link is its content. Data went to
-    `position` of the file. `status` are the open flags of a descriptor that was written to (fcntl's F_GETFL).
+    `position` of the file. `status` are the open flags of a descriptor that was written to or closed
+    (fcntl's F_GETFL).
+
+    An entry of the family mmap is no call: it is what stores through a shared mapping have changed, in one run of pages, found when
+    the program was about to sync, to end or change the mapping, or to end (`event.size` bytes, without a descriptor). What others
+    have written there meanwhile, by whatever means, may be in it again.
     """
 
     number: int
@@ -163,8 +171,26 @@ class DataLog:
         if log.lock_timeouts:
             found.append(f"{log.lock_timeouts} calls did not get the lock, as another took too long: their order is not sure")
         if log.owners_died:
-            found.append(f"{log.owners_died} processes were killed in the middle of a call that changed something")
-        found += self._spill.complaints()
+            found.append(f"{log.owners_died} times a call that changed something was killed or jumped out of in the middle")
+        if log.unlogged:
+            found.append(f"{log.unlogged} calls were not logged, as they did not get the lock")
+        found += self._unseen() + self._spill.complaints()
         if ctl.paths_full:
             found.append(f"{ctl.paths_full} names are missing: there was only room for {lib.FL_MAX_PATHS} distinct ones")
+        return found
+
+    def _unseen(self) -> list[str]:
+        """What changed files in ways that are not logged, in sentences."""
+        found, log = [], self._ctl.datalog
+        if log.unseen & lib.FL_PROC_IO_URING:
+            found.append("not covered: a process uses io_uring, or is linked with liburing: what it writes by that is not seen")
+        if log.unseen & lib.FL_PROC_NATIVE_AIO:
+            found.append("not covered: a process uses the kernel's asynchronous I/O, or is linked with libaio: its writes are not seen")
+        if log.maps_missed:
+            named = {self._decoder.path(path) for path in log.maps_named[0 : lib.FL_MAPS_NAMED] if path}
+            names = f": {', '.join(sorted(filter(None, named)))}" if any(named) else ""
+            found.append(f"not covered: {log.maps_missed} times stores through a shared mapping could not be looked for{names}")
+        if log.maps_open:
+            n = log.maps_open
+            found.append(f"{n} shared mappings belong to processes that were killed or still run: the last stores are missing")
         return found

@@ -81,5 +81,5 @@ def short(frame: Frame) -> str:
 
 
 def outside_library(frames: Sequence[Frame]) -> Frame | None:
-    """Returns the innermost line that is not the standard library's, which may be an installed package's; None: no line at all."""
+    """Returns the innermost line that is not the standard library's; it may be an installed package's."""
     return next((frame for frame in frames if not _LIBRARY.search(frame.file)), frames[0] if frames else None)

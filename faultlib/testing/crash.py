@@ -13,8 +13,8 @@ from faultlib.explore.crash.replay import read
 def assert_fixed(path: Path, *, cwd: Path | None = None) -> None:
     """Runs the command of a finding again, as the program is now, on the files as they were, and explores what crashes leave.
 
-    `cwd` is the directory of the command, if it is no longer where it was. Raises AssertionError if there is still a finding of that
-    kind on the same files.
+    `cwd` is the directory of the command, if it is no longer where it was. Raises AssertionError if there is still a finding of
+    that kind on the same files.
     """
     finding, spec = read(path)
     if cwd is not None:

@@ -63,14 +63,15 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
     began = time.monotonic()
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
+    judge = make_oracle(spec)
     spec.folder.mkdir(parents=True, exist_ok=True)
     why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
         recorded = _recorded(run, spec, isolated=not why_not)
         disk = Disk(recorded.model)
-        judge = make_oracle(spec)
-        with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=not why_not), 1 if why_not else spec.jobs) as judges:
+        jobs = 1 if why_not else spec.jobs
+        with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=not why_not), jobs) as judges:
             notes = _try_undamaged(recorded, judges)
             notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
             explorer = Explorer(

@@ -40,7 +40,7 @@ class Failure(NamedTuple):
 
 
 class Counts:
-    """How far it is. `looked_at` states came from the strategies, `unique` differ, `judged` a judge has seen, `failing` failed."""
+    """How far it is: states that strategies gave, those that differ, those that a judge has seen, those that fail."""
 
     def __init__(self) -> None:
         self.looked_at = self.unique = self.judged = self.failing = 0
@@ -59,7 +59,7 @@ class _Pending(NamedTuple):
 class Explorer:
     """One campaign. `tell` is called from time to time: for a progress bar.
 
-    `needs_promises` says whether a verdict depends on what the program had promised: then a state is judged once for each promise.
+    `needs_promises`: a verdict depends on what the program had promised; then a state is judged once for each promise.
     """
 
     def __init__(

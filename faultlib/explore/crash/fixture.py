@@ -1,4 +1,4 @@
-"""What a regression test of a finding needs: the files that the run changed, as they were before it. All others are as they are now."""
+"""What a regression test needs: the files that the run changed, as they were before it. All others are as they are now."""
 
 from __future__ import annotations
 

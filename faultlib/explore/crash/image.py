@@ -71,7 +71,7 @@ class Image:
             place.mkdir(exist_ok=True)
             place.chmod(node.mode)
         elif node.kind == "symlink":
-            os.symlink(node.target, place)
+            os.symlink(node.target, place)  # noqa: PTH211 - bytes
         elif number in written:
             os.link(written[number], place)
         elif node.kind == "file":

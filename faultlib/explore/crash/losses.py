@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 ALL = -1
@@ -20,6 +21,11 @@ class Lost(NamedTuple):
     lo: int = 0
     hi: int = ALL
     zero: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left of the changes."""
+        return self.lo == 0 and self.hi == ALL and not self.zero
 
 
 class State(NamedTuple):
@@ -53,29 +59,81 @@ class State(NamedTuple):
 
 
 def state(crash: int, items: Iterable[tuple[int, Lost]]) -> State:
-    """Returns the state of a crash that has lost these (file or NAMES, loss); neighbours are joined."""
+    """Returns the state of a crash that has lost these (file or NAMES, loss); the same one in whichever order and parts they come."""
     by_node: dict[int, list[Lost]] = {}
-    for node, lost in sorted(items, key=lambda item: (item[0], item[1][:3])):
-        several = by_node.setdefault(node, [])
-        if several and (several[-1] == lost or (_is_whole(several[-1]) and lost.last <= several[-1].last)):
-            continue
-        if several and _is_whole(several[-1]) and _is_whole(lost) and lost.first <= several[-1].last:
-            several[-1] = Lost(several[-1].first, max(several[-1].last, lost.last))
-        elif several and several[-1].zero == lost.zero and _continues(several[-1], lost):
-            several[-1] = several[-1]._replace(hi=_further(several[-1].hi, lost.hi))
+    for node, lost in items:
+        by_node.setdefault(node, []).append(lost)
+    joined = ((node, _joined(by_node[node])) for node in sorted(by_node))
+    return State(crash, tuple((node, several) for node, several in joined if several))
+
+
+def runs(wanted: Iterable[int], among: Sequence[int]) -> list[Lost]:
+    """Returns the stretches of neighbours of some ascending indexes among all of a file, each lost as a whole."""
+    found = list[Lost]()
+    first = last = place = -1
+    for index in wanted:
+        if first >= 0 and place < len(among) and among[place] == index:
+            place += 1
         else:
-            several.append(lost)
-    return State(crash, tuple((node, tuple(several)) for node, several in by_node.items()))
+            if first >= 0:
+                found.append(Lost(first, last + 1))
+            first, place = index, bisect_left(among, index) + 1
+        last = index
+    if first >= 0:
+        found.append(Lost(first, last + 1))
+    return found
 
 
-def _is_whole(lost: Lost) -> bool:
-    return lost.lo == 0 and lost.hi == ALL and not lost.zero
+def _joined(several: list[Lost]) -> tuple[Lost, ...]:
+    """Neighbours as one, nothing twice, in order. What is lost anyway is not zero."""
+    if len(several) == 1 and several[0].whole:
+        return tuple(several) if several[0].first < several[0].last else ()
+    parts: dict[int, list[Lost]] = {}
+    wholes = list[Lost]()
+    for lost in several:
+        if lost.whole:
+            wholes.append(lost)
+        else:
+            parts.setdefault(lost.first, []).append(lost)
+    torn = [lost for first in parts for lost in _joined_parts(first, parts[first])]
+    wholes = _joined_wholes([*wholes, *(lost for lost in torn if lost.whole)])
+    starts = [lost.first for lost in wholes]
+    left = [lost for lost in torn if not lost.whole and not _is_among(lost.first, wholes, starts)]
+    return tuple(sorted([*wholes, *left]))
 
 
-def _continues(before: Lost, lost: Lost) -> bool:
-    same = before.first == lost.first and before.last == lost.last == lost.first + 1
-    return same and (before.hi == ALL or lost.lo <= before.hi)
+def _joined_wholes(several: list[Lost]) -> list[Lost]:
+    found = list[Lost]()
+    for lost in sorted(several):
+        if found and lost.first <= found[-1].last:
+            found[-1] = Lost(found[-1].first, max(found[-1].last, lost.last))
+        elif lost.first < lost.last:
+            found.append(lost)
+    return found
 
 
-def _further(one: int, other: int) -> int:
-    return ALL if ALL in (one, other) else max(one, other)
+def _is_among(index: int, wholes: list[Lost], starts: list[int]) -> bool:
+    place = bisect_left(starts, index + 1) - 1
+    return place >= 0 and index < wholes[place].last
+
+
+def _joined_parts(first: int, parts: list[Lost]) -> Iterator[Lost]:
+    """The parts of one write: from edge to edge, with neighbours that are alike as one."""
+    end = max((part.hi for part in parts), default=0)
+    end = max([end, *(part.lo for part in parts)]) + 1  # beyond all edges: stands for ALL
+    spans = [(part.lo, end if part.hi == ALL else part.hi, part.zero) for part in parts]
+    edges = sorted({edge for lo, hi, _ in spans for edge in (lo, hi)})
+    last: tuple[int, int, bool] | None = None
+    for lo, hi in zip(edges, edges[1:], strict=False):
+        kinds = {zero for a, b, zero in spans if a <= lo and hi <= b}
+        if not kinds:
+            continue
+        zero = False not in kinds
+        if last and last[1] == lo and last[2] == zero:
+            last = last[0], hi, zero
+            continue
+        if last:
+            yield Lost(first, first + 1, last[0], last[1], last[2])
+        last = lo, hi, zero
+    if last:
+        yield Lost(first, first + 1, last[0], ALL if last[1] == end else last[1], last[2])

@@ -33,9 +33,11 @@ class Model:
     """What happened, in order. Indexes are those of `changes`; a crash at `k` is one after the first k of them.
 
     `of_node` has the indexes of the changes of each file's content, and of all directories under NAMES. `over[i]` is how many of a
-    write's bytes overwrite what was in the file then; the others append. `metas` are the indexes of the changes that go through a
-    journal: entries of directories, and sizes that were set. `names_of` has the changes of directories by each file and directory
-    that they are about, and `made` the one that a node came into being with.
+    write's bytes overwrite what was in the file then; the others append. `old[i]` is how many of them are not behind all data: a
+    file that was made longer is zeros there, and has no blocks. `metas` are the indexes of the changes that go through a journal:
+    entries of directories, and sizes that were set. `names_of` has the changes of directories by each file and directory that they
+    are about, `entries_of` those of each directory's entries, `grown` those by which a file got blocks or another size, and `made`
+    the one that a node came into being with.
     """
 
     def __init__(self, tree: Tree, initial: Initial, changes: Sequence[Change]) -> None:
@@ -45,43 +47,51 @@ class Model:
         self.nodes: dict[int, Node] = tree.nodes
         self.of_node: dict[int, list[int]] = {NAMES: []}
         self.over = [0] * len(changes)
+        self.old = [0] * len(changes)
         self.metas: list[int] = []
-        self.appends: list[int] = []
-        self.appends_set: set[int] = set()
         self.names_of: dict[int, list[int]] = {}
+        self.entries_of: dict[int, list[int]] = {}
+        self.grown: dict[int, list[int]] = {}
         self.made: dict[int, int] = {}
         self.syncs: list[tuple[int, int]] = []
         self._entries = [change.entry for change in changes]
         sizes = {number: content.size for number, content in initial.contents.items()}
+        data = dict(sizes)
         for index, change in enumerate(changes):
-            self._sort_in(index, change, sizes)
+            self._sort_in(index, change, sizes, data)
 
-    def _sort_in(self, index: int, change: Change, sizes: dict[int, int]) -> None:
+    def _sort_in(self, index: int, change: Change, sizes: dict[int, int], data: dict[int, int]) -> None:
+        """`sizes` are those of the files now, `data` the ends of what was ever written to them."""
         match change:
             case DirChange():
                 self.of_node[NAMES].append(index)
                 self.metas.append(index)
                 self._index_names(index, change)
             case Write(_, node, position, _, _, length):
-                size = sizes.get(node, 0)
+                size, end = sizes.get(node, 0), data.get(node, 0)
                 self.of_node.setdefault(node, []).append(index)
-                self.over[index] = max(0, min(size, position + length) - position)
-                sizes[node] = max(size, position + length)
-                if self.over[index] < length:
-                    self.appends.append(index)
-                    self.appends_set.add(index)
+                self.over[index] = min(max(0, size - position), length)
+                self.old[index] = min(max(0, end - position), length)
+                sizes[node], data[node] = max(size, position + length), max(end, position + length)
+                if self.old[index] < length:
+                    self.grown.setdefault(node, []).append(index)
             case Resize(_, node, size):
                 self.of_node.setdefault(node, []).append(index)
                 self.metas.append(index)
-                sizes[node] = size
+                self.grown.setdefault(node, []).append(index)
+                sizes[node], data[node] = size, min(data.get(node, 0), size)
             case ZeroRange(_, node):
                 self.of_node.setdefault(node, []).append(index)
                 self.metas.append(index)
+                self.grown.setdefault(node, []).append(index)
             case Sync(_, _, began):
                 self.syncs.append((index, self.index_of(began)))
 
     def _index_names(self, index: int, change: DirChange) -> None:
         for entry in change.entries:
+            inside = self.entries_of.setdefault(entry.directory, [])
+            if not inside or inside[-1] != index:
+                inside.append(index)
             for node in {entry.directory, entry.before, entry.after} - {None}:
                 several = self.names_of.setdefault(node or NAMES, [])
                 if not several or several[-1] != index:

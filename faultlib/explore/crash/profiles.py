@@ -1,138 +1,46 @@
-"""What file systems promise: which changes a crash can lose, and which others go with them.
-
-Sources: jbd2 and ext4 (fs/jbd2/commit.c, fs/ext4/inode.c and fsync.c: one running transaction, data=ordered, delayed allocation), XFS
-(fs/xfs/xfs_file.c, xfs_aops.c: the size is logged when the data have been written), btrfs (fs/btrfs/tree-log.c, ordered-data.c),
-fsync(2), rename(2), sync_file_range(2); Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014), Bornholt et al.,
-"Specifying and Checking File System Crash-Consistency Models" (ASPLOS 2016).
-"""
+"""Which changes a crash can lose, and which others go with them."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from bisect import bisect_left
+from collections.abc import Iterator
 
-from faultlib.explore.crash.changes import DirChange, Sync, Write
-from faultlib.explore.crash.losses import ALL, Lost, State, state
+from faultlib.explore.crash.changes import Write
+from faultlib.explore.crash.content import PAGE
+from faultlib.explore.crash.guarantees import NEVER, Profile, durable
+from faultlib.explore.crash.losses import ALL, Lost, State, runs, state
 from faultlib.explore.crash.model import NAMES, Model
+from faultlib.explore.crash.tearing import Tear
 
-NEVER = 1 << 62
-PAGE = 4096
+KILL = Profile("kill", atomic=True)
+EXT4 = Profile("ext4", zeros="tail")
+XFS = Profile("xfs", zeros="inner")
+BTRFS = Profile("btrfs", extents=True, own_names=True)
+POSIX = Profile("posix", ordered=False, prefixes=False, zeros="any")
+PROFILES = {profile.name: profile for profile in (KILL, EXT4, XFS, BTRFS, POSIX)}
+"""The strongest first."""
 Item = tuple[int, Lost]
 
 
-class Profile:
-    """The guarantees of one kind of file system.
-
-    `ordered`: changes of metadata reach the disk in the order in which they were made, and the size of an append not before them.
-    `prefixes`: what is left of appends is a prefix. `extents`: an overwrite is all there or not at all. `own_names`: an fsync makes
-    the names of its file durable, before those of others.
-    """
-
-    def __init__(
-        self, name: str, *, ordered: bool = True, prefixes: bool = True, extents: bool = False, own_names: bool = False,
-        zero_tails: bool = True,
-    ) -> None:  # fmt: skip
-        self.name = name
-        self.ordered = ordered
-        self.prefixes = prefixes
-        self.extents = extents
-        self.own_names = own_names
-        self.zero_tails = zero_tails
-
-    def __repr__(self) -> str:
-        return f"<profile {self.name}>"
-
-    def covered(self, model: Model, sync: Sync, before: int) -> Iterator[int]:
-        """Yields the changes, of those before an index, that a sync makes durable."""
-        if sync.failed:
-            return
-        node = sync.node
-        if node is None:
-            yield from range(before)
-            return
-        own = model.of_node.get(node, [])
-        own = own[: bisect_left(own, before)]
-        yield from own
-        names = self._names_of(model, node, before)
-        if model.nodes[node].kind == "dir":
-            here = [i for i in names if self._is_in(model, i, node)]
-            yield from here
-            last = here[-1] if here else -1
-        elif self.own_names:
-            yield from self._with_parents(model, names, before)
-            return
-        else:
-            last = -1 if sync.data_only and not self._has_new_size(model, own) else max([*own, *names], default=-1)
-        if self.ordered and not self.own_names:
-            yield from model.metas[: bisect_right(model.metas, last)]
-
-    @staticmethod
-    def _has_new_size(model: Model, own: list[int]) -> bool:
-        return any(not isinstance(model.changes[i], Write) or i in model.appends_set for i in own)
-
-    @staticmethod
-    def _names_of(model: Model, node: int, before: int) -> list[int]:
-        several = model.names_of.get(node, [])
-        return several[: bisect_left(several, before)]
-
-    @staticmethod
-    def _is_in(model: Model, index: int, directory: int) -> bool:
-        change = model.changes[index]
-        return isinstance(change, DirChange) and any(entry.directory == directory for entry in change.entries)
-
-    def _with_parents(self, model: Model, names: list[int], before: int) -> Iterator[int]:
-        """What gives a file its names, and the directories that are new their own."""
-        waiting, seen = list(names), set[int]()
-        while waiting:
-            index = waiting.pop()
-            if index in seen:
-                continue
-            seen.add(index)
-            yield index
-            change = model.changes[index]
-            assert isinstance(change, DirChange)
-            for entry in change.entries:
-                made = model.made.get(entry.directory)
-                if made is not None and made < before:
-                    waiting.append(made)
-
-    def durable(self, model: Model) -> list[int]:
-        """Returns for each change the index of the sync that made it durable; NEVER if none did. It can be lost up to there."""
-        at = [NEVER] * len(model.changes)
-        for index, before in model.syncs:
-            sync = model.changes[index]
-            assert isinstance(sync, Sync)
-            for i in self.covered(model, sync, before):
-                at[i] = min(at[i], index)
-        return at
-
-
-KILL = Profile("kill")
-EXT4 = Profile("ext4")
-XFS = Profile("xfs")
-BTRFS = Profile("btrfs", extents=True, own_names=True, zero_tails=False)
-POSIX = Profile("posix", ordered=False, prefixes=False)
-PROFILES = {profile.name: profile for profile in (KILL, EXT4, XFS, BTRFS, POSIX)}
-"""The strongest first."""
-
-
 class Rules:
-    """One profile on one model."""
+    """One profile on one model. `sector` is in bytes."""
 
     def __init__(self, profile: Profile, model: Model, sector: int) -> None:
         self.profile = profile
         self.model = model
-        self.sector = sector
-        self.durable = profile.durable(model)
+        self.sector = PAGE if profile.extents else sector  # copied on write, block by block
+        self.durable = durable(profile, model)
+        self._soonest = _running_minimum(self.durable)
         self._settled_at: dict[int, tuple[int, int]] = {}
 
     def can_lose(self, index: int, crash: int) -> bool:
-        """Whether a crash can lose a change."""
-        return index < crash <= self.durable[index]
+        """Whether a crash can lose a change, or of the last one a part."""
+        return index == crash - 1 if self.profile.atomic else index < crash <= self.durable[index]
 
     def loose(self, node: int, crash: int) -> list[int]:
-        """Returns the changes of a file, or of NAMES, that a crash can lose."""
+        """Returns the changes of a file, or of NAMES, that a crash can lose as a whole."""
+        if self.profile.atomic:
+            return []
         indexes = self.model.of_node[node]
         first, end = bisect_left(indexes, self._settled(node, crash)), bisect_left(indexes, crash)
         return [i for i in indexes[first:end] if self.durable[i] >= crash]
@@ -152,122 +60,116 @@ class Rules:
 
     def latest(self, plan: State) -> int:
         """Returns the latest moment at which a crash can leave the same: until then more may have been promised."""
-        bounds = [self.durable[i] for _, lost in plan.items() for i in range(lost.first, min(lost.last, plan.crash))]
-        bound = min(bounds, default=NEVER)
-        crash = plan.crash
-        while crash < len(self.durable) and crash < bound:
-            if self.model.owner(crash) is not None:
-                if self.profile is KILL:
-                    break
-                bound = min(bound, self.durable[crash])
+        if self.profile.atomic:
+            return plan.crash if plan.losses else self._quiet_until(plan.crash)
+        bound = min((self.durable[i] for i in self._lost(plan)), default=NEVER)
+        return min(bound, self._soonest[plan.crash], len(self.durable))
+
+    def _quiet_until(self, crash: int) -> int:
+        while crash < len(self.durable) and self.model.owner(crash) is None:
             crash += 1
         return crash
 
+    def _lost(self, plan: State) -> Iterator[int]:
+        for node, one in plan.items():
+            indexes = self.model.of_node[node]
+            yield from indexes[bisect_left(indexes, one.first) : bisect_left(indexes, min(one.last, plan.crash))]
+
     def close(self, plan: State) -> State | None:
         """Returns the least that is lost with these; None if some of it cannot be lost then."""
-        if self.profile is KILL:
-            return plan if self._is_last(plan) else None
-        lost = {i for _, one in plan.items() for i in range(one.first, one.last) if i < plan.crash}
-        if not all(self.can_lose(i, plan.crash) for i in lost if self.model.owner(i) is not None):
+        if self.profile.atomic:
+            return self._interrupted(plan)
+        plan = self.canonical(plan)
+        order = self._first_of_journal(plan)
+        names = self._names(plan, order)
+        if names is None:
             return None
-        items = [*plan.items()]
-        if self.profile.ordered:
-            more = self._with_order(plan)
-            if more is None:
+        items = [(NAMES, lost) for lost in runs(names, self.model.of_node[NAMES])]
+        for node in self._torn(plan, order):
+            lost = Tear(self, node, plan.crash, order).close(plan.lost(node))
+            if lost is None:
                 return None
-            items += more
-        items += self._with_appends(items, plan.crash) if self.profile.prefixes else ()
-        items += self._with_sectors(items, plan.crash)
-        whole = state(plan.crash, items)
-        return whole if whole == plan else self.close(whole)
+            items += [(node, one) for one in lost]
+        return state(plan.crash, items)
 
     def allows(self, plan: State) -> bool:
         """Whether a crash can leave exactly this."""
-        return self.close(plan) == plan and all(self._is_cut_right(one) for _, one in plan.items())
+        return self.close(plan) == self.canonical(plan)
 
-    def _is_last(self, plan: State) -> bool:
-        return all(one.first == plan.crash - 1 and one.hi == ALL and one.lo and not one.zero for _, one in plan.items())
+    def canonical(self, plan: State) -> State:
+        """Returns the same losses as `close` would spell them."""
+        model, crash, items = self.model, plan.crash, list[Item]()
+        for node, one in plan.items():
+            write = model.changes[one.first]
+            if isinstance(write, Write) and one.hi == write.length and one.last == one.first + 1:
+                one = one._replace(hi=ALL)
+            items.append((node, one))
+        plan, items = state(crash, items), []
+        for node, several in plan.losses:
+            items += [(node, one) for one in several if not one.whole]
+            items += [(node, one) for one in runs(self._whole(node, several, crash), model.of_node[node])]
+        return state(crash, items)
 
-    def _is_cut_right(self, one: Lost) -> bool:
-        write = self.model.changes[one.first]
-        if self.profile is KILL or not isinstance(write, Write) or (one.lo == 0 and one.hi == ALL and not one.zero):
-            return True
-        if one.zero and not self.profile.zero_tails:
-            return False
-        over, hi = self.model.over[one.first], write.length if one.hi == ALL else one.hi
-        if self.profile.extents and one.lo < over and (one.lo, min(hi, over)) != (0, over):
-            return False
-        return all(self._is_edge(write.position + at, at < over, at in (0, over, write.length)) for at in (one.lo, hi))
+    def _whole(self, node: int, several: tuple[Lost, ...], crash: int) -> Iterator[int]:
+        indexes = self.model.of_node[node]
+        for one in several:
+            if one.whole:
+                yield from indexes[bisect_left(indexes, one.first) : bisect_left(indexes, min(one.last, crash))]
 
-    def _is_edge(self, position: int, is_over: bool, is_end: bool) -> bool:
-        return is_end or position % (PAGE if not is_over and self.profile.prefixes else self.sector) == 0
+    def _interrupted(self, plan: State) -> State | None:
+        """The rest of the last write is lost: the kernel copies page by page."""
+        items = [*plan.items()]
+        if not items:
+            return State(plan.crash)
+        (node, one), *more = items
+        write = self.model.changes[plan.crash - 1]
+        if more or not isinstance(write, Write) or write.node != node or (one.first, one.last) != (plan.crash - 1, plan.crash):
+            return None
+        is_edge = 0 < one.lo < write.length and (write.position + one.lo) % PAGE == 0
+        return State(plan.crash, ((node, (one._replace(hi=ALL),)),)) if is_edge and one.hi in (ALL, write.length) and not one.zero else None
 
-    def _with_order(self, plan: State) -> list[Item] | None:
-        """What comes after a lost change of metadata in the journal."""
-        model, crash = self.model, plan.crash
-        metas = [
-            model.metas[place]
-            for _, one in plan.items()
-            for place in range(bisect_left(model.metas, one.first), bisect_left(model.metas, min(one.last, crash)))
-            if self._is_of(model.metas[place], plan)
-        ]
-        if not metas:
-            return []
-        first, more = min(metas), list[Item]()
-        for i in chain(_between(model.metas, first, crash), _between(model.appends, first, crash)):
-            if self.can_lose(i, crash):
-                more.append((self.model.owner(i) or NAMES, Lost(i, i + 1, self.model.over[i])))
-            elif not self.profile.own_names:
-                return None
-        return more
-
-    def _is_of(self, index: int, plan: State) -> bool:
-        return any(one.first <= index < one.last for one in plan.lost(self.model.owner(index) or NAMES))
-
-    def _with_appends(self, items: Iterable[Item], crash: int) -> list[Item]:
-        """What was appended behind an append that is lost."""
-        more = list[Item]()
-        for node in {node for node, _ in items} - {NAMES}:
-            first = min((i for n, one in items if n == node and not one.zero for i in self._lost_appends(one, node, crash)), default=NEVER)
-            for i in self.model.of_node[node]:
-                if first <= i < crash and self._appends(i) and self.can_lose(i, crash):
-                    lo = self.model.over[i]
-                    if i == first:
-                        lo = max(lo, min(one.lo for n, one in items if n == node and one.first <= i < one.last))
-                    more.append((node, Lost(i, i + 1, lo)))
-        return more
-
-    def _lost_appends(self, one: Lost, node: int, crash: int) -> Iterator[int]:
-        for i in _between(self.model.of_node[node], one.first, min(one.last, crash)):
-            if self._appends(i) and (one.hi == ALL or one.hi > self.model.over[i]):
-                yield i
-
-    def _appends(self, index: int) -> bool:
-        change = self.model.changes[index]
-        return isinstance(change, Write) and self.model.over[index] < change.length
-
-    def _with_sectors(self, items: Iterable[Item], crash: int) -> list[Item]:
-        """What was written later to a sector of which an earlier version is left."""
-        more = list[Item]()
-        for node, one in items:
-            if node == NAMES:
+    def _first_of_journal(self, plan: State) -> int:
+        """The first change of metadata that is lost: none that is ordered can be there that comes after it."""
+        if not self.profile.ordered:
+            return NEVER
+        first, metas = NEVER, self.model.metas
+        for node, one in plan.items():
+            if not one.whole:
                 continue
-            for i in _between(self.model.of_node[node], one.first, min(one.last, crash)):
-                write = self.model.changes[i]
-                if isinstance(write, Write):
-                    hi = write.length if one.hi == ALL else one.hi
-                    low, high = write.position + one.lo, write.position + hi
-                    more += self._on(node, low - low % self.sector, high + -high % self.sector, i + 1, crash)
-        return more
+            for i in metas[bisect_left(metas, one.first) : bisect_left(metas, min(one.last, plan.crash, first))]:
+                if self.model.owner(i) == node:
+                    first = i
+                    break
+        return first
 
-    def _on(self, node: int, low: int, high: int, first: int, crash: int) -> Iterator[Item]:
-        for i in _between(self.model.of_node[node], first, crash):
-            write = self.model.changes[i]
-            if isinstance(write, Write) and write.position < high and write.position + write.length > low:
-                lo = max(0, low - write.position)
-                hi = high - write.position
-                yield node, Lost(i, i + 1, lo, ALL if hi >= write.length else hi)
+    def _names(self, plan: State, order: int) -> list[int] | None:
+        """The changes of directories that are lost."""
+        indexes, crash = self.model.of_node[NAMES], plan.crash
+        lost = plan.lost(NAMES)
+        wanted = [*self._whole(NAMES, lost, crash)]
+        if not all(one.whole for one in lost) or not all(self.can_lose(i, crash) for i in wanted):
+            return None
+        if order == NEVER:
+            return wanted
+        behind = indexes[bisect_left(indexes, order) : bisect_left(indexes, crash)]
+        kept = [i for i in behind if not self.can_lose(i, crash)]
+        if kept and not self.profile.own_names:
+            return None
+        gone = set(kept)
+        return sorted({*wanted, *(i for i in behind if i not in gone)})
+
+    def _torn(self, plan: State, order: int) -> list[int]:
+        """The files that something is lost of."""
+        nodes = {node for node, _ in plan.losses}
+        if order < plan.crash:
+            owners = map(self.model.owner, range(order + 1, plan.crash))
+            nodes |= {node for node in owners if node is not None}
+        return sorted(nodes - {NAMES})
 
 
-def _between(indexes: list[int], first: int, last: int) -> list[int]:
-    return indexes[bisect_left(indexes, first) : bisect_left(indexes, last)]
+def _running_minimum(numbers: list[int]) -> list[int]:
+    """The least of each number and all behind it; NEVER behind the last."""
+    found, least = [NEVER] * (len(numbers) + 1), NEVER
+    for index in range(len(numbers) - 1, -1, -1):
+        least = found[index] = min(least, numbers[index])
+    return found

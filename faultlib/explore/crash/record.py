@@ -92,7 +92,7 @@ def _measure(root: Path) -> None:
         size += sum(os.lstat(os.path.join(here, name)).st_size for name in names)  # noqa: PTH118 - many
         if size > MOST_BYTES or files > MOST_FILES:
             most = f"{MOST_BYTES >> 30} GiB or {MOST_FILES:,} files"
-            raise UsageError(f"{root}: this root has more than {most}, all of which would be copied: narrow it down with --root DIR")
+            raise UsageError(f"{root}: a copy is made of each root, and this has more than {most}: narrow it down with --root")
 
 
 def copy_tree(source: Path, copy: Path) -> None:
@@ -123,15 +123,16 @@ def _record(run: Run, env: dict[str, str] | None) -> None:
         with (run.folder / OUTPUT).open("wb") as output:
             status = os.fstat(output.fileno())
             tree.output = status.st_dev, status.st_ino
-            done = session.run(run.command, cwd=run.cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+            done = session.run(run.command, cwd=run.cwd, env=env, **streams)
         log.finish()
         log.save(run.folder / LOG)
         ops, changes = _read(tree, log)
         complaints = log.complaints() + [f"{process.comm} could not be instrumented" for process in session.uncovered()]
         complaints += tree.uncertain + differences(tree, Tree.scanned({root: root for root in run.roots}))
     head = {
-        "command": run.command, "cwd": str(run.cwd), "roots": list(map(str, run.roots)), "status": done.returncode, "incomplete": complaints,
-        "outside": tree.outside,
+        "command": run.command, "cwd": str(run.cwd), "roots": list(map(str, run.roots)), "status": done.returncode,
+        "incomplete": complaints, "outside": tree.outside,
     }  # fmt: skip
     recording.save(run.folder, head, tree, initial, changes, ops)
 
@@ -167,4 +168,5 @@ def _op(entry: LogEntry) -> Op:
         entry.operation.name, event.lineage, event.actor.thread, event.actor.comm,
         tuple(os.fsdecode(name) for name in entry.names if name) or ((event.path,) if event.path else ()),
         event.fd, event.size, entry.position, event.flags, event.result, event.frames, stacks.outside_library(event.frames),
+        entry.status,
     )  # fmt: skip

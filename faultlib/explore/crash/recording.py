@@ -1,4 +1,4 @@
-"""One run of the target, written down: the tree before it, each call that changed it, the data, and where in the source it was made."""
+"""One run of the target: the tree before it, each call that changed it, the data, and the source lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _KINDS = {kind.__name__: kind for kind in (*Change.__args__,)}
 
 
 class Op(NamedTuple):
-    """One call of the run, as a person would name it. `stack` is innermost first, `where` the program's own line, if known."""
+    """One call of the run, as a person would name it. `stack` is innermost first, `where` the program's own line, if known.
+
+    `status` are the open flags of a descriptor that was written to (fcntl's F_GETFL).
+    """
 
     name: str
     process: str
@@ -35,6 +38,7 @@ class Op(NamedTuple):
     result: int
     stack: tuple[Frame, ...]
     where: Frame | None
+    status: int = 0
 
     @property
     def place(self) -> str:
@@ -53,7 +57,7 @@ class Roots(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """A run and what is to be known of it. `status` is that of the command, `outside` are files beyond the roots that it changed."""
+    """A run. `status` is that of the command, `outside` are the files beyond the roots that it changed."""
 
     command: tuple[str, ...]
     cwd: str
@@ -89,7 +93,7 @@ def save(folder: Path, head: dict[str, Any], tree: Tree, initial: Initial, chang
         "entries": {n: {os.fsdecode(name): child for name, child in d.items()} for n, d in initial.entries.items()},
         "sizes": {number: content.size for number, content in initial.contents.items()},
         "changes": [_change_to_json(change) for change in changes],
-        "ops": [[*op[:-2], stacks.setdefault(op.stack, len(stacks)), op.where] for op in ops],
+        "ops": [[*op[:-3], stacks.setdefault(op.stack, len(stacks)), op.where, op.status] for op in ops],
         "stacks": list(stacks),
     }
     path = folder / FILE
@@ -120,9 +124,9 @@ def load(folder: Path) -> Recording:
 
 
 def _op_of(data: list[Any], stacks: list[tuple[Frame, ...]]) -> Op:
-    *plain, stack, where = data
+    *plain, stack, where, status = data
     plain[4] = tuple(plain[4])
-    return Op(*plain, stacks[stack], Frame(*where) if where else None)  # type: ignore[call-arg]
+    return Op(*plain, stacks[stack], Frame(*where) if where else None, status)  # type: ignore[call-arg]
 
 
 def _node_to_json(node: Node) -> list[Any]:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from faultlib.explore.crash.changes import Sync, Write
-from faultlib.explore.crash.losses import ALL, Lost, State, state
+from faultlib.explore.crash.losses import ALL, Lost, State, runs, state
 from faultlib.explore.crash.model import NAMES
-from faultlib.explore.crash.profiles import KILL, PAGE, Rules
+from faultlib.explore.crash.content import PAGE
+from faultlib.explore.crash.profiles import KILL, Rules
 
 MOST_CUTS = 6
 """Places at which one write is torn, at the most."""
@@ -154,27 +155,13 @@ def _loose(rules: Rules, crash: int, *, metas: bool = True) -> Iterator[tuple[in
 
 
 def _loose_of(rules: Rules, node: int, crash: int) -> list[Lost]:
-    return _runs(rules.loose(node, crash), rules.model.of_node[node])
+    return runs(rules.loose(node, crash), rules.model.of_node[node])
 
 
 def _data_of(rules: Rules, node: int, crash: int) -> list[Lost]:
     """The writes among what can be lost of a file."""
     loose = [i for i in rules.loose(node, crash) if isinstance(rules.model.changes[i], Write)]
-    return _runs(loose, rules.model.of_node[node])
-
-
-def _runs(wanted: list[int], among: list[int]) -> list[Lost]:
-    """The stretches of neighbours."""
-    found = list[Lost]()
-    place = bisect_left(among, wanted[0]) if wanted else 0
-    for index in wanted:
-        if found and among[place] == index:
-            found[-1] = Lost(found[-1].first, index + 1)
-        else:
-            found.append(Lost(index, index + 1))
-            place = bisect_left(among, index)
-        place += 1
-    return found
+    return runs(loose, rules.model.of_node[node])
 
 
 def _spread(places: list[int]) -> list[int]:
@@ -200,7 +187,7 @@ def _tears(rules: Rules, index: int, change: Write) -> Iterator[Lost]:
             yield Lost(index, index + 1, 0, cut)
     for cut in _spread(list(range(over + (-(change.position + over) % PAGE or PAGE), length, PAGE))):
         yield Lost(index, index + 1, cut)
-    if over < length and rules.profile.zero_tails:
+    if over < length and rules.profile.zeros != "none":
         yield Lost(index, index + 1, over, zero=True)
         last_page = length - ((change.position + length) % PAGE or PAGE)
         if last_page > over:

@@ -73,8 +73,8 @@ class Mismatch(Exception):
 class Tree:
     """The tree below some roots. `uncertain` says in sentences what could not be followed.
 
-    `output` is the file (device, inode) by which the program tells the world something; sockets are such as well. `outside` are the
-    files beyond the roots that were changed.
+    `output` is the file (device, inode) by which the program tells the world something; sockets are such as well. `outside` are
+    the files beyond the roots that were changed.
     """
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from faultlib.explore.crash.model import NAMES, Model
 STRIDE = 32
 """Every so many changes of a file a version is kept, to begin from."""
 MOST_KEPT = 4096
+NEVER = 1 << 62
 
 
 class Versions:
@@ -26,6 +27,7 @@ class Versions:
         self._changes = changes
         self._marks = [first]
         self._kept: OrderedDict[tuple[int, tuple[Lost, ...]], Content] = OrderedDict()
+        self._plain = (0, -1, b"")
 
     def at(self, crash: int, lost: tuple[Lost, ...]) -> Content:
         """Returns the content after a crash that has lost some of its changes."""
@@ -37,7 +39,21 @@ class Versions:
                 self._kept.popitem(last=False)
         return content
 
+    def plain(self, crash: int) -> bytes:
+        """Returns the digest of the content after a crash that has lost none of its changes."""
+        low, high, digest = self._plain
+        if not low < crash <= high:
+            end = bisect_left(self._indexes, crash)
+            low = self._indexes[end - 1] if end else -1
+            high = self._indexes[end] if end < len(self._indexes) else NEVER
+            digest = self.at(crash, ()).digest()
+            self._plain = low, high, digest
+        return digest
+
     def _make(self, end: int, lost: tuple[Lost, ...]) -> Content:
+        before = self._kept.get((end - 1, lost))
+        if before is not None and not (lost and lost[-1].last > self._indexes[end - 1]):
+            return done(before, self._changes[end - 1])
         place = min(bisect_left(self._indexes, lost[0].first), end) if lost else end
         content = self._prefix(place)
         for number, one in enumerate(lost):
@@ -92,6 +108,9 @@ def partly(content: Content, change: Change, lost: Iterable[Lost]) -> Content:
     return content
 
 
+_EMPTY = Content()
+
+
 class Names(NamedTuple):
     """The directories in a state: paths with their nodes, parents first; those of changed files; and a digest of all the rest."""
 
@@ -100,69 +119,143 @@ class Names(NamedTuple):
     digest: bytes
 
 
+class Listing:
+    """One version of the entries of a directory. `files` are those of which the content is not the same in all states."""
+
+    __slots__ = ("digest", "entries", "files", "folders")
+
+    def __init__(self, entries: dict[bytes, int]) -> None:
+        self.entries = entries
+        self.digest = b""
+        self.files: tuple[int, ...] = ()
+        self.folders: tuple[tuple[bytes, int], ...] = ()
+
+
+_NOTHING = Listing({})
+_NOTHING.digest = b"nothing"
+Entries = dict[int, Listing]
+
+
 class Namespaces:
-    """The versions of all directories."""
+    """The versions of all directories. Those that are alike share their listings."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._indexes = model.of_node[NAMES]
-        self._marks = [model.initial.entries]
-        self._kept: OrderedDict[tuple[int, tuple[Lost, ...]], Names] = OrderedDict()
+        self._varying = _moved(model) | model.of_node.keys()
+        self._tokens: dict[int, bytes] = {}
+        self._marks: list[Entries] = [{number: Listing(entries) for number, entries in model.initial.entries.items()}]
+        self._kept: OrderedDict[tuple[int, tuple[Lost, ...]], tuple[Entries, bytes, tuple[int, ...]]] = OrderedDict()
 
     def at(self, crash: int, lost: tuple[Lost, ...]) -> Names:
         """Returns the directories after a crash that has lost some of their changes."""
+        entries, digest, files = self._at(crash, lost)
+        changed = (number for number in dict.fromkeys(files) if number in self._model.of_node)
+        return Names(self._paths(entries), tuple(changed), digest)
+
+    def files(self, crash: int, lost: tuple[Lost, ...]) -> tuple[bytes, tuple[int, ...]]:
+        """Returns a digest of them, and the files that are not the same in all states under each path, in the order of these."""
+        return self._at(crash, lost)[1:]
+
+    def _at(self, crash: int, lost: tuple[Lost, ...]) -> tuple[Entries, bytes, tuple[int, ...]]:
         end = bisect_left(self._indexes, crash)
-        names = self._kept.get((end, lost))
-        if names is None:
-            names = self._kept[end, lost] = self._walk(self._entries(end, lost))
+        found = self._kept.get((end, lost))
+        if found is None:
+            entries = self._entries(end, lost)
+            found = self._kept[end, lost] = entries, *self._summary(entries)
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-        return names
+        return found
 
-    def _entries(self, end: int, lost: tuple[Lost, ...]) -> dict[int, dict[bytes, int]]:
+    def _entries(self, end: int, lost: tuple[Lost, ...]) -> Entries:
+        before = self._kept.get((end - 1, lost))
+        if before and not (lost and lost[-1].last > self._indexes[end - 1]):
+            return self._done(before[0], (end - 1,))
         gone = [i for one in lost for i in range(bisect_left(self._indexes, one.first), bisect_left(self._indexes, one.last))]
-        first = min([*gone, end])
-        mark = first // STRIDE
+        mark = min([*gone[:1], end]) // STRIDE
         while len(self._marks) <= mark:
             begin = (len(self._marks) - 1) * STRIDE
             self._marks.append(self._done(self._marks[-1], range(begin, begin + STRIDE)))
         missing = set(gone)
         return self._done(self._marks[mark], (i for i in range(mark * STRIDE, end) if i not in missing))
 
-    def _done(self, entries: dict[int, dict[bytes, int]], places: Iterable[int]) -> dict[int, dict[bytes, int]]:
-        now, own = dict(entries), set[int]()
+    def _done(self, entries: Entries, places: Iterable[int]) -> Entries:
+        now, own = dict(entries), dict[int, dict[bytes, int]]()
         for place in places:
             change = self._model.changes[self._indexes[place]]
             assert isinstance(change, DirChange)
-            for entry in change.entries:
-                if entry.directory not in own:
-                    now[entry.directory] = dict(now.get(entry.directory, {}))
-                    own.add(entry.directory)
-                if entry.after is None:
-                    now[entry.directory].pop(entry.name, None)
+            for directory, name, _, after in change.entries:
+                here = own.get(directory)
+                if here is None:
+                    here = own[directory] = dict(now.get(directory, _NOTHING).entries)
+                if after is None:
+                    here.pop(name, None)
                 else:
-                    now[entry.directory][entry.name] = entry.after
+                    here[name] = after
+        for directory, here in own.items():
+            now[directory] = Listing(here)
         return now
 
-    def _walk(self, entries: dict[int, dict[bytes, int]]) -> Names:
-        nodes, of_node = self._model.nodes, self._model.of_node
+    def _summary(self, entries: Entries) -> tuple[bytes, tuple[int, ...]]:
+        """A digest of names, kinds and files that never change, and the other files."""
+        parts = list[bytes]()
+        files = list[int]()
+        waiting = [(path, number) for path, number in sorted(self._model.roots.items(), reverse=True)]
+        while waiting:
+            _, number = waiting.pop()
+            listing = entries.get(number, _NOTHING)
+            if not listing.digest:
+                self._read(listing)
+            parts.append(listing.digest)
+            files += listing.files
+            waiting += listing.folders
+        return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_BYTES).digest(), tuple(files)
+
+    def _read(self, listing: Listing) -> None:
+        nodes, tokens = self._model.nodes, self._tokens
+        parts, files, folders = list[bytes](), list[int](), list[tuple[bytes, int]]()
+        for name, number in sorted(listing.entries.items()):
+            token = tokens.get(number)
+            if token is None:
+                token = tokens[number] = self._token(number)
+            parts += (name, token)
+            kind = nodes[number].kind
+            if kind == "dir":
+                folders.append((name, number))
+            elif kind == "file" and number in self._varying:
+                files.append(number)
+        listing.digest = hashlib.blake2b(b"\0".join(parts), digest_size=DIGEST_BYTES).digest()
+        listing.files, listing.folders = tuple(files), tuple(reversed(folders))
+
+    def _token(self, number: int) -> bytes:
+        """What is always the same about a node: all of it, but for the content of files that change and the entries of directories."""
+        node = self._model.nodes[number]
+        own = b"%d" % number if node.kind == "file" and number not in self._varying else node.target.hex().encode()
+        return b"%s %s" % (node.kind.encode(), own)
+
+    def _paths(self, entries: Entries) -> dict[bytes, int]:
         paths: dict[bytes, int] = {}
-        changed: list[int] = []
-        whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
         waiting = sorted(self._model.roots.items(), reverse=True)
         while waiting:
             path, number = waiting.pop()
-            node = nodes[number]
             paths[path] = number
-            is_changed = number in of_node
-            if is_changed:
-                changed.append(number)
-            own = number if node.kind == "file" and not is_changed and number in self._model.initial.contents else 0
-            whole.update(b"%s %d %s\0%s\0" % (node.kind.encode(), own, path, node.target))
-            if node.kind == "dir":
-                here = entries.get(number, {})
+            if number in entries:
+                here = entries[number].entries
                 waiting += [(path + b"/" + name, here[name]) for name in sorted(here, reverse=True)]
-        return Names(paths, tuple(changed), whole.digest())
+        return paths
+
+
+def _moved(model: Model) -> set[int]:
+    """The files that are not always found under the same path: their numbers do not tell whether two states are alike."""
+    found = set[int]()
+    moved = {n for i in model.of_node[NAMES] for e in model.changes[i].entries for n in (e.before, e.after)}  # type: ignore[union-attr]
+    waiting = [number for number in moved if number is not None]
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += model.initial.entries.get(number, {}).values()
+    return found
 
 
 class Disk:
@@ -184,11 +277,18 @@ class Disk:
     def content(self, state: State, number: int) -> Content:
         """Returns what is in a file in a state."""
         versions = self._files.get(number)
-        return versions.at(state.crash, state.lost(number)) if versions else self.model.initial.contents.get(number, Content())
+        return versions.at(state.crash, state.lost(number)) if versions else self.model.initial.contents.get(number, _EMPTY)
 
     def digest(self, state: State) -> bytes:
         """Returns a digest: equal if and only if what a program can see of two states is."""
-        names, losses, files = self.names(state), dict(state.losses), self._files
-        crash = state.crash
-        parts = [files[number].at(crash, losses.get(number, ())).digest() for number in names.changed]
-        return hashlib.blake2b(names.digest + b"".join(parts), digest_size=DIGEST_BYTES).digest()
+        crash, losses = state.crash, dict(state.losses)
+        digest, numbers = self._names.files(crash, losses.get(NAMES, ()))
+        parts = [digest]
+        for number in numbers:
+            file = self._files.get(number)
+            lost = losses.get(number)
+            if file is None:
+                parts.append(self.content(state, number).digest())
+            else:
+                parts.append(file.at(crash, lost).digest() if lost else file.plain(crash))
+        return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_BYTES).digest()

@@ -1,6 +1,8 @@
-/* Writes long lines to `log` while a signal's handler appends short ones, in the middle of whatever there is. */
+/* Writes lines to `log` while a signal's handler appends short ones, in the middle of whatever there is: so many of them, so many
+ * microseconds apart. */
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -12,18 +14,21 @@ static void handler(int unused)
     handled += write(fd, "handler\n", 8) == 8;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static char line[5000];
-    struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+    int times = argc > 1 ? atoi(argv[1]) : 300, apart = argc > 2 ? atoi(argv[2]) : 200;
+    struct itimerval often = {{0, apart}, {0, apart}}, never = {{0, 0}, {0, 0}};
     memset(line, 'x', sizeof line - 1);
     line[sizeof line - 1] = '\n';
     fd = open("log", O_WRONLY | O_CREAT | O_APPEND, 0644);
     signal(SIGALRM, handler);
     setitimer(ITIMER_REAL, &often, NULL);
-    while (handled < 300)
-        if (write(fd, line, sizeof line) != sizeof line)
+    for (int i = 0; handled < times; i++) { /* short ones too: more of the time goes to taking turns */
+        size_t n = i % 16 ? 10 : sizeof line;
+        if (write(fd, line + sizeof line - n, n) != (long)n)
             return 1;
+    }
     setitimer(ITIMER_REAL, &never, NULL);
     return 0;
 }
