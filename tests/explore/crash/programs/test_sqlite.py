@@ -1,0 +1,68 @@
+"""SQLite: its rollback journal with FULL loses what was acknowledged, as its manual says; EXTRA and the write-ahead log do not."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from tests.explore.crash.programs.lab import POWER_CUT, UNNAMED, UNSYNCED, Lab, Outcome
+
+PROGRAM = """
+import sqlite3
+db = sqlite3.connect("a.db", isolation_level=None)
+db.execute("pragma journal_mode={0}")
+db.execute("pragma synchronous={1}")
+for n in range(3):
+    db.execute("begin")
+    db.executemany("insert into t values (?, ?)", [(n, "new" * 20)] * 5)
+    db.execute("commit")
+    print(n, flush=True)
+db.close()
+"""
+CHECK = """
+import sqlite3
+
+def check(directory, output):
+    db = sqlite3.connect(directory / "a.db")
+    assert db.execute("pragma integrity_check").fetchall() == [("ok",)]
+    rows = dict(db.execute("select a, count(*) from t group by a"))
+    db.close()
+    assert rows.pop(-1) == 200
+    assert set(rows.values()) <= {5}, "half a transaction"
+    for n in output.split():
+        assert int(n) in rows, "acknowledged and gone"
+"""
+
+
+def explored(lab: Lab, journal: str, synchronous: str) -> Outcome:
+    db = sqlite3.connect(lab.here / "a.db")
+    db.execute(f"pragma journal_mode={journal}")
+    db.execute("create table t(a, b)")
+    db.executemany("insert into t values (-1, ?)", [("old" * 20,)] * 200)
+    db.commit()
+    db.close()
+    return lab.crash_python(PROGRAM.format(journal, synchronous), check=CHECK)
+
+
+def test_rollback_journal_with_full_has_exactly_one_durability_finding(lab: Lab) -> None:
+    outcome = explored(lab, "delete", "full")
+    outcome.assert_found((UNNAMED, "app.py:9", "app.py:10"))
+    (finding,) = outcome.findings
+    assert finding["profiles"] == POWER_CUT
+    assert finding["lost"]["text"] == "unlink(a.db-journal)"
+    assert finding["title"] == "a.db-journal can be there again although it was acknowledged: its name is not durable"
+
+
+@pytest.mark.parametrize(("journal", "synchronous"), [("delete", "extra"), ("wal", "full"), ("persist", "full"), ("truncate", "full")])
+def test_clean(lab: Lab, journal: str, synchronous: str) -> None:
+    explored(lab, journal, synchronous).assert_clean()
+
+
+def test_write_ahead_log_with_normal_loses_acknowledged_rows_only(lab: Lab) -> None:
+    explored(lab, "wal", "normal").assert_found((UNSYNCED, "app.py:9", "app.py:10"))
+
+
+def test_off_is_found_to_tear_the_database(lab: Lab) -> None:
+    outcome = explored(lab, "delete", "off")
+    assert any(finding["symptom"].find("malformed") >= 0 or "ok" in finding["symptom"] for finding in outcome.violations), outcome.found
