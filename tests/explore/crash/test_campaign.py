@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -212,4 +211,4 @@ def test_a_killed_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
     other = [*command[:-3], "--recover", "true", *command[-3:]]
     refused = subprocess.run(other, cwd=here, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2 and "begun with another recover" in refused.stderr
-    assert os.listdir(tmp_path / "c" / "scratch") == []
+    assert list((tmp_path / "c" / "scratch").iterdir()) == []
