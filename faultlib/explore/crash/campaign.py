@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import time
@@ -35,6 +36,7 @@ class Spec(NamedTuple):
 
     `folder` is the campaign's: a new one, or one that was begun with the same spec, which goes on. `timeout_s` is for one check.
     `status` is what the command ends with when nothing fails. `fixture` is a folder whose files replace those of the roots.
+    `outside` are patterns for files beyond the roots whose changes do not matter.
     """
 
     command: tuple[str, ...]
@@ -52,6 +54,7 @@ class Spec(NamedTuple):
     seed: int = 0
     status: int = 0
     fixture: Path | None = None
+    outside: tuple[str, ...] = ()
 
 
 class Nothing(FaultlibError):
@@ -61,8 +64,14 @@ class Nothing(FaultlibError):
     exit_code = 3
 
 
-def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Campaign:
-    """Runs a campaign, or goes on with one. Raises UsageError, Incomplete, Nothing, and what a target can be refused for."""
+def explore(
+    spec: Spec, tell: Callable[[Counts], None] = lambda _: None, *, first: Callable[[Run], None] = record.keep_first,
+    passed: list[State] | None = None,
+) -> Campaign:  # fmt: skip
+    """Runs a campaign, or goes on with one. `first` keeps the tree before the run; `passed` gets a state of each kind that passes.
+
+    Raises UsageError, Incomplete, Nothing, and what a target can be refused for.
+    """
     began = time.monotonic()
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
@@ -71,7 +80,7 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
     why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
-        recorded = _recorded(run, spec, isolated=not why_not)
+        recorded = _recorded(run, spec, first, isolated=not why_not)
         disk = Disk(recorded.model)
 
         def make(judge: Oracle) -> Judge:
@@ -87,6 +96,8 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
                 needs_promises=prepared.wanted.needs_promises, tell=tell,
             )  # fmt: skip
             failures = explorer.run()
+            if passed is not None:
+                passed += explorer.passed
     narrator = Narrator(recorded, disk, spec.sector)
     told = sorted((narrator.finding(0, failure) for failure in failures), key=_gravity)
     findings = [
@@ -97,7 +108,7 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
     return Campaign(
         spec.command, spec.check or "", tuple(map(str, run.roots)), spec.profiles, counts.by_strategy, len(recorded.ops),
         counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, spec.seed, counts.complete,
-        tuple(notes + _not_covered(recorded, counts)), tuple(findings),
+        tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
     )  # fmt: skip
 
 
@@ -132,10 +143,10 @@ def _settings(spec: Spec, run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _recorded(run: Run, spec: Spec, *, isolated: bool) -> Recording:
+def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: bool) -> Recording:
     """The recording of a campaign, which is made if there is none yet."""
     if not (run.folder / recording.FILE).exists():
-        record.keep_first(run)
+        first(run)
         if spec.fixture:
             fixture.restore(spec.fixture, run.copies)
         record.record(run if isolated else run.moved())
@@ -147,12 +158,9 @@ def _recorded(run: Run, spec: Spec, *, isolated: bool) -> Recording:
         raise Incomplete("the recording is incomplete, exploring it would tell lies:\n  " + "\n  ".join(recorded.incomplete))
     if not any(recorded.model.owner(i) is not None for i in range(len(recorded.model.changes))):
         where = ", ".join(recorded.roots.paths)
-        raise Nothing(f"the command changed nothing under {where}: is this the right --root? {_outside(recorded)}".strip())
+        instead = f" It wrote to {', '.join(recorded.outside[:5])}" if recorded.outside else ""
+        raise Nothing(f"the command changed nothing under {where}: is this the right --root?{instead}")
     return recorded
-
-
-def _outside(recorded: Recording) -> str:
-    return f"it wrote to {', '.join(recorded.outside[:5])}" if recorded.outside else ""
 
 
 def wanted(spec: Spec) -> Wanted:
@@ -179,8 +187,13 @@ def _try_undamaged(recorded: Recording, judges: Judges) -> list[str]:
     return [f"the check fails on the state before the run already: {first.text.splitlines()[0]}"] if first.failed else []
 
 
-def _not_covered(recorded: Recording, counts: Counts) -> list[str]:
-    notes = [f"{path} lies outside the roots: what crashes leave of it was not looked at" for path in recorded.outside]
+def _outside(spec: Spec, recorded: Recording) -> list[str]:
+    return [path for path in recorded.outside if not any(fnmatch.fnmatchcase(path, glob) for glob in spec.outside)]
+
+
+def _not_covered(spec: Spec, recorded: Recording, counts: Counts) -> list[str]:
+    why = "lies outside the roots, what crashes leave of it was not looked at: add --root, or --outside if it does not matter"
+    notes = [f"{path} {why}" for path in _outside(spec, recorded)]
     if not counts.complete:
         notes.append(f"the budget ended in strategy {counts.strategy}: there are more states")
     return notes
