@@ -85,7 +85,8 @@ class Campaign(NamedTuple):
     """What a campaign has done: for the head of a report.
 
     `states` are those looked at, `unique` how many of them differ, `judged` those a judge has seen, `failing` those that did not
-    pass. `outside` are files beyond the roots that were changed, `not_covered` sentences on what was not looked at, `complete` whether every state of every strategy was.
+    pass. `outside` are files beyond the roots that were changed, `not_covered` sentences on what was not looked at, `complete`
+    whether every state of every strategy was.
     """
 
     command: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A second crash, during recovery: recovery is run in states that a first crash has left, and what crashes of it leave is judged."""
+"""A second crash, during recovery: it is run in states that a first crash has left, and what crashes of it leave is judged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def explore_nested(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) 
 
 
 def _second(spec: Spec, folder: Path) -> Spec:
-    command = ("/bin/sh", "-c", f"exec {spec.recover}") if _is_simple(spec.recover or "") else ("/bin/sh", "-c", spec.recover or "")
+    recover = spec.recover or ""
+    command = ("/bin/sh", "-c", f"exec {recover}" if _is_simple(recover) else recover)
     return spec._replace(command=command, folder=folder, budget=Budget(states=MOST_SECOND), status=0, acks=())
 
 
