@@ -217,7 +217,7 @@ struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *
     struct fl_fileid file = {0};
     if (f->info->family == FL_FAM_CLOSE)
         file = before->closing;
-    else if (result >= 0)
+    else if (result >= 0 || f->info->family == FL_FAM_FSYNC)
         file = fl_fileid_of(f, result, before->stamp, &fl_thread.run);
     entry.device = file.device;
     entry.inode = file.inode;

@@ -36,13 +36,14 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @click.option("--baseline", "known", type=click.Path(path_type=Path), help="Known findings, accepted: a report in JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @click.option("--nested", is_flag=True, help="Crash the recovery, too.")
+@click.option("--failing-fsync", is_flag=True, help="Run CMD again with each fsync failing, and crash that.")
 @click.option("--strict", is_flag=True, help="Exit 1 for suspicions and notes, too.")
 @declared.takes_command
 def command(
     check: str | None, recover: str | None, acks: Sequence[str], roots: Sequence[Path], outside: Sequence[str],
     profiles: Sequence[str], sector: int, budget: str | None, jobs: int | None, timeout: float, status: int,
-    folder: Path | None, reports: Sequence[Path], known: Path | None, as_json: bool, nested: bool, strict: bool,
-    cmd: Sequence[str],
+    folder: Path | None, reports: Sequence[Path], known: Path | None, as_json: bool, nested: bool, failing_fsync: bool,
+    strict: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD once on a copy, then look at every state that a kill or a power cut can leave of its files.
 
@@ -57,8 +58,11 @@ def command(
 
     from faultlib.commands.progress import Progress
     from faultlib.explore.crash.campaign import Spec, explore
-    from faultlib.explore.crash.nested import explore_nested
+    from faultlib.explore.crash.further import joined
+    from faultlib.explore.crash.losses import State
+    from faultlib.explore.crash.nested import check_nested, second_crashes
     from faultlib.explore.crash.profiles import PROFILES
+    from faultlib.explore.crash.syncs import failed_syncs
     from faultlib.explore.finding import VIOLATION
     from faultlib.report import baseline, core, text
 
@@ -70,9 +74,16 @@ def command(
     )  # fmt: skip
     for path in reports:
         core.format_of(str(path))
+    if nested:
+        check_nested(spec)
+    passed = list[State]()
     accepted = baseline.read(str(known)) if known else None
     with Progress(sys.stderr) as progress:
-        campaign = explore_nested(spec, progress.tell) if nested else explore(spec, progress.tell)
+        campaign = explore(spec, progress.tell, passed=passed)
+        if nested:
+            campaign = joined(campaign, second_crashes(spec, passed, progress.tell))
+        if failing_fsync:
+            campaign = joined(campaign, failed_syncs(spec, progress.tell))
     if accepted:
         campaign, remarks = baseline.compare(campaign, accepted)
         say_notes(remarks)

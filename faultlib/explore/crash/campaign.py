@@ -35,8 +35,8 @@ class Spec(NamedTuple):
     check, states are judged by the recording. `acks` tell what output acknowledges (regular expressions, module:function).
 
     `folder` is the campaign's: a new one, or one that was begun with the same spec, which goes on. `timeout_s` is for one check.
-    `status` is what the command ends with when nothing fails. `fixture` is a folder whose files replace those of the roots.
-    `outside` are patterns for files beyond the roots whose changes do not matter.
+    `status` is what the command ends with when nothing fails, None: anything. `rules` act on it while it is recorded. `fixture`
+    is a folder whose files replace those of the roots. `outside` are patterns for files beyond them that do not matter.
     """
 
     command: tuple[str, ...]
@@ -52,7 +52,8 @@ class Spec(NamedTuple):
     jobs: int = 2
     timeout_s: float = 10.0
     seed: int = 0
-    status: int = 0
+    status: int | None = 0
+    rules: tuple[str, ...] = ()
     fixture: Path | None = None
     outside: tuple[str, ...] = ()
 
@@ -68,7 +69,7 @@ def explore(
     spec: Spec, tell: Callable[[Counts], None] = lambda _: None, *, first: Callable[[Run], None] = record.keep_first,
     passed: list[State] | None = None,
 ) -> Campaign:  # fmt: skip
-    """Runs a campaign, or goes on with one. `first` keeps the tree before the run; `passed` gets a state of each kind that passes.
+    """Runs a campaign, or goes on with one. `first` keeps the tree before the run; `passed` gets states that pass.
 
     Raises UsageError, Incomplete, Nothing, and what a target can be refused for.
     """
@@ -139,7 +140,7 @@ def check_spec(spec: Spec) -> None:
 def _settings(spec: Spec, run: Run) -> dict[str, Any]:
     return {
         "command": list(spec.command), "cwd": str(spec.cwd), "roots": [str(root) for root in run.roots], "check": spec.check,
-        "recover": spec.recover, "acks": list(spec.acks), "timeout": spec.timeout_s,
+        "recover": spec.recover, "acks": list(spec.acks), "rules": list(spec.rules), "timeout": spec.timeout_s,
     }  # fmt: skip
 
 
@@ -149,10 +150,10 @@ def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: b
         first(run)
         if spec.fixture:
             fixture.restore(spec.fixture, run.copies)
-        record.record(run if isolated else run.moved())
+        record.record(run if isolated else run.moved(), spec.rules)
     recorded = recording.load(run.folder)
     output = (run.folder / recording.OUTPUT).read_text(errors="backslashreplace")[-2000:].strip()
-    if recorded.status != spec.status:
+    if spec.status not in (None, recorded.status):
         raise UsageError(f"the command fails without any crash, with status {recorded.status}: {output or 'it said nothing'}")
     if recorded.incomplete:
         raise Incomplete("the recording is incomplete, exploring it would tell lies:\n  " + "\n  ".join(recorded.incomplete))

@@ -106,25 +106,25 @@ def copy_tree(source: Path, copy: Path) -> None:
             raise FaultlibError(f"{source} could not be copied: {done.stderr.strip() or done.returncode}")
 
 
-def record(run: Run, env: dict[str, str] | None = None) -> None:
-    """Runs the command in a cell and saves the recording. Raises UsageError, Incomplete, and what a target can be refused for."""
-    target.check(run.command[0], (env or os.environ).get("PATH"), str(run.cwd))
-    cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), env), isolated=run.isolated)
+def record(run: Run, rules: Sequence[str] = ()) -> None:
+    """Runs the command in a cell, under some rules, and saves the recording. Raises what a target can be refused for."""
+    target.check(run.command[0], os.environ.get("PATH"), str(run.cwd))
+    cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), rules), isolated=run.isolated)
 
 
-def _record(run: Run, env: dict[str, str] | None) -> None:
+def _record(run: Run, rules: Sequence[str]) -> None:
     if run.isolated:
         cell.own_shm((run.cwd, *run.roots, run.folder.resolve()))
     put_in_place(run)
     os.chdir(run.cwd)
     tree = Tree.scanned(run.copies)
     initial = Initial.of(tree)
-    with Session(recording=datalog.recording(), cwd=run.cwd) as session, DataLog(session, folder=run.folder) as log:
+    with Session(list(rules), recording=datalog.recording(), cwd=run.cwd) as session, DataLog(session, folder=run.folder) as log:
         with (run.folder / OUTPUT).open("wb") as output:
             status = os.fstat(output.fileno())
             tree.output = status.st_dev, status.st_ino
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
-            done = session.run(run.command, cwd=run.cwd, env=env, **streams)
+            done = session.run(run.command, cwd=run.cwd, **streams)
         log.finish()
         log.save(run.folder / LOG)
         ops, changes = _read(tree, log)

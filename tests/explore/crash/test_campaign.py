@@ -212,3 +212,73 @@ def test_a_killed_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
     refused = subprocess.run(other, cwd=here, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2 and "begun with another recover" in refused.stderr
     assert list((tmp_path / "c" / "scratch").iterdir()) == []
+
+
+RETRIES = """import json, os
+with open('data.json.tmp', 'w') as file:
+    json.dump({'n': 2}, file)
+    file.flush()
+    for attempt in range(3):
+        try:
+            os.fsync(file.fileno())
+            break
+        except OSError:
+            pass
+os.replace('data.json.tmp', 'data.json')
+"""
+GIVES_UP = RETRIES.replace("            pass", "            os.unlink('data.json.tmp')\n            raise SystemExit(1)")
+
+
+@pytest.mark.parametrize(("program", "titles"), [(RETRIES, ["rename before data"]), (GIVES_UP, [])])
+def test_an_fsync_that_fails_is_not_tried_again(program: str, titles: list[str], tmp_path: Path) -> None:
+    """The pages count as clean then: a second fsync that succeeds has not written them."""
+    (tmp_path / "program.py").write_text(program)
+    (tmp_path / "data.json").write_text(OLD)
+    command = [sys.executable, "-m", "faultlib", "crash", "--failing-fsync", "--json", "--check", PARSES]
+    done = subprocess.run([*command, "--", sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    findings = json.loads(done.stdout)["findings"]
+    assert [finding["kind"] for finding in findings] == titles and done.returncode == bool(titles), done
+    assert all(finding["title"].endswith("(after fsync has failed at program.py:7)") for finding in findings)
+
+
+JOURNALED = """import json, os, sys
+if sys.argv[1:] == ['recover']:
+    if os.path.exists('journal'):
+        new = json.load(open('journal'))
+        FIRST
+        with open('data.json', 'w') as file:
+            json.dump(new, file)
+            file.flush()
+            os.fsync(file.fileno())
+        SECOND
+else:
+    with open('journal.tmp', 'w') as file:
+        json.dump({'n': 2}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename('journal.tmp', 'journal')
+    os.fsync(os.open('.', os.O_RDONLY))
+    with open('data.json', 'w') as file:
+        json.dump({'n': 2}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.unlink('journal')
+"""
+
+
+@pytest.mark.parametrize(("first", "second", "held"), [("pass", "os.unlink('journal')", True), ("os.unlink('journal')", "pass", False)])
+def test_a_second_crash_comes_during_recovery(first: str, second: str, held: bool, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(JOURNALED.replace("FIRST", first).replace("SECOND", second))
+    (tmp_path / "data.json").write_text(OLD)
+    command = [sys.executable, "-m", "faultlib", "crash", "--nested", "--json", "--profile", "kill", "--check", PARSES]
+    command += ["--recover", f"{sys.executable} program.py recover", "--", sys.executable, "program.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == (0 if held else 1), done.stderr
+    titles = [finding["title"] for finding in json.loads(done.stdout)["findings"]]
+    assert bool(titles) is not held and all("during recovery" in title for title in titles)
+
+
+def test_a_second_crash_needs_a_recovery(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "faultlib", "crash", "--nested", "--check", "true", "--", "true"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "give --recover" in done.stderr and not list(tmp_path.iterdir())
