@@ -68,6 +68,9 @@ class Versions:
         return self._done(content, range(place, end))
 
     def _prefix(self, end: int) -> Content:
+        content = self._kept.get((end, ()))
+        if content is not None:
+            return content
         mark = end // STRIDE
         while len(self._marks) <= mark:
             begin = (len(self._marks) - 1) * STRIDE
