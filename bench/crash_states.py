@@ -75,7 +75,7 @@ def _step(tree: Tree, chance: random.Random, entry: int, new: int) -> Iterator[C
         case 1:
             there = 2 + chance.randrange(10)
             yield DirChange(entry, (DirEntry(here, name, names[name], None), DirEntry(there, b"m%d" % entry, None, names[name])))
-        case 2 if len(names) > 5:
+        case 2 if len(names) > 5 and chance.randrange(2):
             yield DirChange(entry, (DirEntry(here, name, names[name], None),))
         case 3 if chance.randrange(3) == 0:
             yield Sync(entry, chance.choice([here, names[name]]), entry, False, False)
