@@ -87,8 +87,9 @@ def runs(wanted: Iterable[int], among: Sequence[int]) -> list[Lost]:
 
 def _joined(several: list[Lost]) -> tuple[Lost, ...]:
     """Neighbours as one, nothing twice, in order. What is lost anyway is not zero."""
-    if len(several) == 1 and several[0].whole:
-        return tuple(several) if several[0].first < several[0].last else ()
+    if len(several) == 1:
+        first, last, lo, hi, _ = several[0]
+        return tuple(several) if first < last and (lo < hi or hi == ALL) else ()
     parts: dict[int, list[Lost]] = {}
     wholes = list[Lost]()
     for lost in several:

@@ -79,18 +79,19 @@ class Rules:
         """Returns the least that is lost with these; None if some of it cannot be lost then."""
         if self.profile.atomic:
             return self._interrupted(plan)
-        plan = self.canonical(plan)
+        plan = state(plan.crash, plan.items())
         order = self._first_of_journal(plan)
         names = self._names(plan, order)
         if names is None:
             return None
-        items = [(NAMES, lost) for lost in runs(names, self.model.of_node[NAMES])]
+        losses = [(NAMES, tuple(runs(names, self.model.of_node[NAMES])))] if names else []
         for node in self._torn(plan, order):
             lost = Tear(self, node, plan.crash, order).close(plan.lost(node))
             if lost is None:
                 return None
-            items += [(node, one) for one in lost]
-        return state(plan.crash, items)
+            if lost:
+                losses.append((node, tuple(sorted(lost))))
+        return State(plan.crash, tuple(losses))
 
     def allows(self, plan: State) -> bool:
         """Whether a crash can leave exactly this."""
@@ -148,6 +149,8 @@ class Rules:
         """The changes of directories that are lost."""
         indexes, crash = self.model.of_node[NAMES], plan.crash
         lost = plan.lost(NAMES)
+        if not lost and order == NEVER:
+            return []
         wanted = [*self._whole(NAMES, lost, crash)]
         if not all(one.whole for one in lost) or not all(self.can_lose(i, crash) for i in wanted):
             return None

@@ -16,6 +16,10 @@ MOST_CUTS = 6
 """Places at which one write is torn, at the most."""
 
 
+MOST_FILES = 4
+"""Files of which the data are lost or kept alone, at one moment: those written to last."""
+
+
 class Candidate(NamedTuple):
     """A state to look at. `lost` and `kept` are the changes whose order it puts to the test; -1: none in particular."""
 
@@ -140,8 +144,10 @@ def some_data(rules: Rules) -> Iterator[Candidate]:
     """C2: directories and sizes up to a moment, with the data of some files: of one, of all but one, the first half of one."""
     window = Window(rules)
     for crash in window.moments():
+        if not _is_turn(rules, crash):
+            continue
         files = window.files()
-        for node in files:
+        for node in sorted(files, key=lambda node: -window.indexes(node)[-1])[:MOST_FILES]:
             indexes = window.indexes(node)
             if len(files) > 1:
                 yield Candidate(_all_of(window, crash, [node]), "C2", indexes[-1], crash - 1)
@@ -216,6 +222,12 @@ def _before_syncs(rules: Rules) -> Iterator[int]:
     yield len(rules.model.changes)
 
 
+def _is_turn(rules: Rules, crash: int) -> bool:
+    """Whether directories or sizes have changed last, or something else than data comes next."""
+    changes = rules.model.changes
+    return not isinstance(changes[crash - 1], Write) or crash == len(changes) or not isinstance(changes[crash], Write)
+
+
 def _all_of(window: Window, crash: int, files: list[int]) -> State:
     return State(crash, tuple((node, window.lost(node)) for node in files))
 
@@ -243,13 +255,21 @@ def _without(rules: Rules, index: int, crash: int) -> Iterator[Candidate]:
     node = rules.model.owner(index)
     if node is None or rules.model.owner(crash - 1) is None:
         return
-    ways = [Lost(index, index + 1)]
+    ways = [Lost(index, index + 1)] if _is_free(rules, node, index, crash - 1) else []
     if rules.profile.zeros in ("inner", "any") and _appends(rules, index):
         ways.append(_zero(rules, index))
     for lost in ways:
         plan = rules.close(state(crash, [(node, lost)]))
         if plan and plan.losses and not _loses(rules, plan, crash - 1):
             yield Candidate(plan, "D", index, crash - 1)
+
+
+def _is_free(rules: Rules, node: int, lost: int, kept: int) -> bool:
+    """Whether a change can be kept without another, as far as that is seen at once."""
+    changes, profile = rules.model.changes, rules.profile
+    if profile.ordered and not isinstance(changes[lost], Write) and not isinstance(changes[kept], Write):
+        return rules.durable[kept] <= kept + 1
+    return not (profile.prefixes and node == rules.model.owner(kept) and _appends(rules, lost) and _appends(rules, kept))
 
 
 def _loses(rules: Rules, plan: State, index: int) -> bool:

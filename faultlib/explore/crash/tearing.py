@@ -48,7 +48,7 @@ class Tear:
         for i in self._indexes[bisect_left(self._indexes, first) : bisect_left(self._indexes, self._crash)]:
             while at < len(lost) and lost[at].last <= i:
                 at += 1
-            wanted = self._wanted(i, lost, at)
+            wanted = self._wanted(i, lost, at) if at < len(lost) else []
             change = model.changes[i]
             if isinstance(change, Write):
                 pieces = self._write(i, change, wanted)
@@ -90,8 +90,8 @@ class Tear:
     def _write(self, index: int, write: Write, wanted: list[Lost]) -> list[Piece] | None:
         """Returns the pieces of a write, none if all are there; None if they cannot be lost."""
         behind = index > self._order and self._rules.model.old[index] < write.length
-        low, high = write.position, write.position + write.length
-        touched = high > self._end or self._tail or any(a < high and b > low for a, b in self._stale)
+        high = write.position + write.length
+        touched = high > self._end or self._tail or (self._stale and self._is_stale(write, 0, write.length))
         if not (wanted or behind or touched):
             if self._rules.model.over[index] < write.length:
                 self._last_data = (index, write.length)
@@ -109,6 +109,8 @@ class Tear:
     def _pieces(self, index: int, write: Write, wanted: list[Lost]) -> list[Piece]:
         model, profile, length = self._rules.model, self._profile, write.length
         over = model.over[index]
+        if write.position >= self._end or (len(wanted) == 1 and wanted[0].whole):
+            return [(lo, hi, GONE) for lo, hi in ((0, over), (over, length)) if lo < hi]
         old = model.old[index] if index > self._order else length
         end = self._end - write.position
         edges = self._edges(index, write)

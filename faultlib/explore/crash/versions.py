@@ -27,7 +27,8 @@ class Versions:
         self._changes = changes
         self._marks = [first]
         self._kept: OrderedDict[tuple[int, tuple[Lost, ...]], Content] = OrderedDict()
-        self._plain = (0, -1, b"")
+        self.window = (0, -1, b"")
+        """Behind which crash, up to which, and the digest that the content has if nothing is lost."""
 
     def at(self, crash: int, lost: tuple[Lost, ...]) -> Content:
         """Returns the content after a crash that has lost some of its changes."""
@@ -41,13 +42,13 @@ class Versions:
 
     def plain(self, crash: int) -> bytes:
         """Returns the digest of the content after a crash that has lost none of its changes."""
-        low, high, digest = self._plain
+        low, high, digest = self.window
         if not low < crash <= high:
             end = bisect_left(self._indexes, crash)
             low = self._indexes[end - 1] if end else -1
             high = self._indexes[end] if end < len(self._indexes) else NEVER
             digest = self.at(crash, ()).digest()
-            self._plain = low, high, digest
+            self.window = low, high, digest
         return digest
 
     def _make(self, end: int, lost: tuple[Lost, ...]) -> Content:
@@ -68,6 +69,9 @@ class Versions:
         return self._done(content, range(place, end))
 
     def _prefix(self, end: int) -> Content:
+        content = self._kept.get((end, ()))
+        if content is not None:
+            return content
         mark = end // STRIDE
         while len(self._marks) <= mark:
             begin = (len(self._marks) - 1) * STRIDE
@@ -100,7 +104,7 @@ def partly(content: Content, change: Change, lost: Iterable[Lost]) -> Content:
         hi = change.length if part.hi == ALL else part.hi
         if part.lo > at:
             content = content.write(change.position + at, change.source, change.at + at, part.lo - at)
-        if part.zero:
+        if part.zero and part.lo < hi:
             content = content.resize(max(content.size, change.position + hi))
         at = max(at, hi)
     if at < change.length:
@@ -120,15 +124,20 @@ class Names(NamedTuple):
 
 
 class Listing:
-    """One version of the entries of a directory. `files` are those of which the content is not the same in all states."""
+    """One version of the entries of a directory. `files` are those of which the content is not the same in all states.
 
-    __slots__ = ("digest", "entries", "files", "folders")
+    `contents` are the digests of what is in these after any crash behind `low` and up to `high` that has lost none of it.
+    """
+
+    __slots__ = ("contents", "digest", "entries", "files", "folders", "high", "low", "numbers")
 
     def __init__(self, entries: dict[bytes, int]) -> None:
         self.entries = entries
         self.digest = b""
         self.files: tuple[int, ...] = ()
+        self.numbers: frozenset[int] = frozenset()
         self.folders: tuple[tuple[bytes, int], ...] = ()
+        self.low, self.high, self.contents = 0, -1, b""
 
 
 _NOTHING = Listing({})
@@ -145,19 +154,19 @@ class Namespaces:
         self._varying = _moved(model) | model.of_node.keys()
         self._tokens: dict[int, bytes] = {}
         self._marks: list[Entries] = [{number: Listing(entries) for number, entries in model.initial.entries.items()}]
-        self._kept: OrderedDict[tuple[int, tuple[Lost, ...]], tuple[Entries, bytes, tuple[int, ...]]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, tuple[Lost, ...]], tuple[Entries, bytes, tuple[Listing, ...]]] = OrderedDict()
 
     def at(self, crash: int, lost: tuple[Lost, ...]) -> Names:
         """Returns the directories after a crash that has lost some of their changes."""
-        entries, digest, files = self._at(crash, lost)
-        changed = (number for number in dict.fromkeys(files) if number in self._model.of_node)
-        return Names(self._paths(entries), tuple(changed), digest)
+        entries, digest, listings = self._at(crash, lost)
+        changed = (number for listing in listings for number in listing.files if number in self._model.of_node)
+        return Names(self._paths(entries), tuple(dict.fromkeys(changed)), digest)
 
-    def files(self, crash: int, lost: tuple[Lost, ...]) -> tuple[bytes, tuple[int, ...]]:
-        """Returns a digest of them, and the files that are not the same in all states under each path, in the order of these."""
+    def listings(self, crash: int, lost: tuple[Lost, ...]) -> tuple[bytes, tuple[Listing, ...]]:
+        """Returns a digest of them, and those that have files that are not the same in all states under each path."""
         return self._at(crash, lost)[1:]
 
-    def _at(self, crash: int, lost: tuple[Lost, ...]) -> tuple[Entries, bytes, tuple[int, ...]]:
+    def _at(self, crash: int, lost: tuple[Lost, ...]) -> tuple[Entries, bytes, tuple[Listing, ...]]:
         end = bisect_left(self._indexes, crash)
         found = self._kept.get((end, lost))
         if found is None:
@@ -196,10 +205,10 @@ class Namespaces:
             now[directory] = Listing(here)
         return now
 
-    def _summary(self, entries: Entries) -> tuple[bytes, tuple[int, ...]]:
-        """A digest of names, kinds and files that never change, and the other files."""
+    def _summary(self, entries: Entries) -> tuple[bytes, tuple[Listing, ...]]:
+        """A digest of names, kinds and files that never change, and the listings with other files."""
         parts = list[bytes]()
-        files = list[int]()
+        listings = list[Listing]()
         waiting = [(path, number) for path, number in sorted(self._model.roots.items(), reverse=True)]
         while waiting:
             _, number = waiting.pop()
@@ -207,9 +216,10 @@ class Namespaces:
             if not listing.digest:
                 self._read(listing)
             parts.append(listing.digest)
-            files += listing.files
+            if listing.files:
+                listings.append(listing)
             waiting += listing.folders
-        return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_BYTES).digest(), tuple(files)
+        return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_BYTES).digest(), tuple(listings)
 
     def _read(self, listing: Listing) -> None:
         nodes, tokens = self._model.nodes, self._tokens
@@ -225,7 +235,7 @@ class Namespaces:
             elif kind == "file" and number in self._varying:
                 files.append(number)
         listing.digest = hashlib.blake2b(b"\0".join(parts), digest_size=DIGEST_BYTES).digest()
-        listing.files, listing.folders = tuple(files), tuple(reversed(folders))
+        listing.files, listing.numbers, listing.folders = tuple(files), frozenset(files), tuple(reversed(folders))
 
     def _token(self, number: int) -> bytes:
         """What is always the same about a node: all of it, but for the content of files that change and the entries of directories."""
@@ -282,13 +292,26 @@ class Disk:
     def digest(self, state: State) -> bytes:
         """Returns a digest: equal if and only if what a program can see of two states is."""
         crash, losses = state.crash, dict(state.losses)
-        digest, numbers = self._names.files(crash, losses.get(NAMES, ()))
-        parts = [digest]
-        for number in numbers:
-            file = self._files.get(number)
-            lost = losses.get(number)
-            if file is None:
-                parts.append(self.content(state, number).digest())
-            else:
-                parts.append(file.at(crash, lost).digest() if lost else file.plain(crash))
+        digest, listings = self._names.listings(crash, losses.get(NAMES, ()))
+        parts, numbers = [digest], losses.keys()
+        for listing in listings:
+            if not numbers.isdisjoint(listing.numbers):
+                parts += [self._digest(number, crash, losses.get(number, ())) for number in listing.files]
+                continue
+            if not listing.low < crash <= listing.high:
+                self._look(listing, crash)
+            parts.append(listing.contents)
         return hashlib.blake2b(b"".join(parts), digest_size=DIGEST_BYTES).digest()
+
+    def _digest(self, number: int, crash: int, lost: tuple[Lost, ...]) -> bytes:
+        file = self._files.get(number)
+        if file is None:
+            return self.model.initial.contents.get(number, _EMPTY).digest()
+        return file.at(crash, lost).digest() if lost else file.plain(crash)
+
+    def _look(self, listing: Listing, crash: int) -> None:
+        """Reads what is in the files of a listing when nothing of it is lost."""
+        listing.contents = b"".join([self._digest(number, crash, ()) for number in listing.files])
+        windows = [self._files[number].window for number in listing.files if number in self._files]
+        listing.low = max((low for low, _, _ in windows), default=-1)
+        listing.high = min((high for _, high, _ in windows), default=NEVER)
