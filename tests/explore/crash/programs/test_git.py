@@ -21,7 +21,7 @@ SYNCED = "git -c core.fsync=all -c core.fsyncMethod=fsync"
 
 def add_and_commit(lab: Lab, git: str) -> Outcome:
     lab.prepare(REPOSITORY)
-    return lab.crash_shell(f"{git} add . && {git} commit -q -m two", check="git fsck --full --strict && git status && git log", budget="20s")
+    return lab.crash_shell(f"{git} add . && {git} commit -q -m two", check="git fsck --full --strict && git status && git log", budget="60s")
 
 
 def test_commit_with_default_settings(lab: Lab) -> None:
@@ -39,7 +39,7 @@ def test_commit_with_fsync_of_all_is_clean(lab: Lab) -> None:
 
 @pytest.mark.parametrize("git", ["git", SYNCED], ids=["default", "synced"])
 def test_init_leaves_a_lock_behind_that_stops_the_next_one(lab: Lab, git: str) -> None:
-    outcome = lab.crash_shell(f"{git} init -q .", recover="git init -q .", check="git status && git fsck", budget="300")
+    outcome = lab.crash_shell(f"{git} init -q .", recover="git init -q .", check="git status && git fsck", budget="150")
     (finding,) = (finding for finding in outcome.violations if finding["profiles"] == ALWAYS)
     assert finding["kind"] == RECOVERY
     assert finding["files"][0] == ".git/HEAD.lock"

@@ -73,9 +73,9 @@ def test_write_ahead_log_with_normal_loses_acknowledged_rows_only(lab: Lab) -> N
 def test_off_is_found_to_tear_the_database(lab: Lab) -> None:
     db = sqlite3.connect(lab.here / "a.db")
     db.execute("create table t(a, b)")
-    db.executemany("insert into t values (-1, ?)", [("old" * 20,)] * 400)
+    db.executemany("insert into t values (-1, ?)", [("old" * 20,)] * 200)
     db.commit()
     db.close()
-    outcome = lab.crash_python(OFF, check=INTEGRITY)
+    outcome = lab.crash_python(OFF, check=INTEGRITY, budget="8s")
     assert (ORDER, "app.py:4", "app.py:4") in outcome.found
     assert all(finding["profiles"] == POWER_CUT for finding in outcome.violations)
