@@ -9,7 +9,6 @@
 #define LOOK_NS 20000000
 #define PATIENCE_LOOKS 100 /* 2 s */
 #define TID_MASK ((1u << FL_TID_BITS) - 1)
-#define NOWHERE UINTPTR_MAX
 
 _Static_assert((uint64_t)FL_MAX_PROCS << FL_TID_BITS <= 1ull << 32, "the lock has no room for slot and tid");
 
@@ -95,6 +94,7 @@ __attribute__((noinline)) int fl_datalog_lock(const struct fl_proc *proc)
         if (!was_left(frame) || !take_from(log, me, me))
             return FL_LOCK_NESTED;
     } else {
+        fl_thread.outer_frame = fl_thread.lock_frame; /* of one that is about to take it, if we are a handler */
         fl_thread.lock_frame = frame; /* before it is taken, as a handler may come right then; and again, as one may have come */
         if (!take(log, 0, me) && !wait_for_it(log, me))
             return FL_LOCK_NONE;
@@ -117,10 +117,10 @@ void fl_datalog_unlock(int lock)
     struct fl_datalog *log = &fl_ctl->datalog;
     if (lock != FL_LOCK_TAKEN)
         return;
-    fl_thread.lock_frame = NOWHERE;
     if (fl_unlikely(log->head != __atomic_load_n(&log->cursor, __ATOMIC_RELAXED)))
         publish_rest(log);
     __atomic_store_n(&log->lock, 0, __ATOMIC_SEQ_CST);
+    fl_thread.lock_frame = fl_thread.outer_frame;
     if (__atomic_load_n(&log->lock_waiters, __ATOMIC_SEQ_CST))
         fl_sys(SYS_futex, &log->lock, FUTEX_WAKE, 1, 0);
 }

@@ -80,7 +80,8 @@ struct fl_thread {
     uint32_t actor;       /* interned: who this is, 0: not yet asked */
     uint32_t plain_actor; /* the same, 0 as well while spawning or dumping */
     uint32_t tid;         /* 0: not yet asked */
-    uintptr_t lock_frame; /* the stack of the call that holds the data log's lock, or is about to; else the end of all */
+    uintptr_t lock_frame; /* the stack of the call that holds the data log's lock, or is about to */
+    uintptr_t outer_frame; /* what that was before */
     struct fl_run run;    /* what handlers have written to a file in the middle of such a call, the last of it */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];

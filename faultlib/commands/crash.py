@@ -22,7 +22,9 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @click.command("crash", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("--check", metavar="CMD", help="Tells good states from bad ones: a command (status 0 is good) or module:function.")
 @click.option("--recover", metavar="CMD", help="Run in each state before the check, as the program would after a crash.")
+@click.option("--ack", "acks", multiple=True, metavar="REGEX", help="Output by which CMD promises that all is durable.")
 @click.option("--root", "roots", multiple=True, type=click.Path(path_type=Path), help="A directory to look at, not this one.")
+@click.option("--outside", multiple=True, metavar="GLOB", help="Files beyond the roots whose changes do not matter.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="kill, ext4, xfs, btrfs, posix; default: all.")
 @click.option("--sector", type=int, default=512, show_default=True, metavar="N", help="Bytes a disk writes at once: 512 or 4096.")
 @click.option("--budget", metavar="N|TIME", help="Stop after so many states (5000) or so long (30s, 5m).")
@@ -30,15 +32,17 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @click.option("--timeout", type=float, default=10.0, show_default=True, metavar="S", help="For one check.")
 @click.option("--status", type=int, default=0, show_default=True, metavar="N", help="What CMD ends with when nothing fails.")
 @click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one begun before goes on.")
-@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write a report: .md .html .json .sarif")
+@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write it: .html .md .json .sarif")
 @click.option("--baseline", "known", type=click.Path(path_type=Path), help="Known findings, accepted: a report in JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+@click.option("--nested", is_flag=True, help="Crash the recovery, too.")
 @click.option("--strict", is_flag=True, help="Exit 1 for suspicions and notes, too.")
 @declared.takes_command
 def command(
-    check: str | None, recover: str | None, roots: Sequence[Path], profiles: Sequence[str], sector: int, budget: str | None,
-    jobs: int | None, timeout: float, status: int, folder: Path | None, reports: Sequence[Path], known: Path | None,
-    as_json: bool, strict: bool, cmd: Sequence[str],
+    check: str | None, recover: str | None, acks: Sequence[str], roots: Sequence[Path], outside: Sequence[str],
+    profiles: Sequence[str], sector: int, budget: str | None, jobs: int | None, timeout: float, status: int,
+    folder: Path | None, reports: Sequence[Path], known: Path | None, as_json: bool, nested: bool, strict: bool,
+    cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD once on a copy, then look at every state that a kill or a power cut can leave of its files.
 
@@ -53,20 +57,22 @@ def command(
 
     from faultlib.commands.progress import Progress
     from faultlib.explore.crash.campaign import Spec, explore
+    from faultlib.explore.crash.nested import explore_nested
     from faultlib.explore.crash.profiles import PROFILES
     from faultlib.explore.finding import VIOLATION
     from faultlib.report import baseline, core, text
 
     cwd = Path.cwd()
     spec = Spec(
-        tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(profiles) or tuple(PROFILES), sector,
-        read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, status=status,
+        tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(acks),
+        tuple(profiles) or tuple(PROFILES), sector,
+        read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, status=status, outside=tuple(outside),
     )  # fmt: skip
     for path in reports:
         core.format_of(str(path))
     accepted = baseline.read(str(known)) if known else None
     with Progress(sys.stderr) as progress:
-        campaign = explore(spec, progress.tell)
+        campaign = explore_nested(spec, progress.tell) if nested else explore(spec, progress.tell)
     if accepted:
         campaign, remarks = baseline.compare(campaign, accepted)
         say_notes(remarks)
@@ -77,7 +83,7 @@ def command(
     else:
         text.show(campaign, sys.stdout)
     wanted = [finding for finding in campaign.findings if strict or finding.severity == VIOLATION]
-    sys.exit(VIOLATED if wanted else HELD)
+    sys.exit(VIOLATED if wanted else INCONCLUSIVE if campaign.outside else HELD)
 
 
 def new_folder(cwd: Path) -> Path:

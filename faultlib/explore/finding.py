@@ -85,7 +85,8 @@ class Campaign(NamedTuple):
     """What a campaign has done: for the head of a report.
 
     `states` are those looked at, `unique` how many of them differ, `judged` those a judge has seen, `failing` those that did not
-    pass. `not_covered` are sentences on what was not looked at, `complete` whether every state of every strategy was.
+    pass. `outside` are files beyond the roots that were changed, `not_covered` sentences on what was not looked at, `complete`
+    whether every state of every strategy was.
     """
 
     command: tuple[str, ...]
@@ -104,6 +105,7 @@ class Campaign(NamedTuple):
     not_covered: tuple[str, ...]
     findings: tuple[Finding, ...]
     accepted: int = 0
+    outside: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data."""

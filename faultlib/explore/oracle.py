@@ -49,8 +49,9 @@ def run(command: str | Sequence[str], cwd: Path, timeout_s: float, promise: Prom
         env["FAULTLIB_OPERATIONS"] = str(promise.operations)
     words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
     child = subprocess.Popen(
-        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
+        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         output, _ = child.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:

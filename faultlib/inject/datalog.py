@@ -54,9 +54,9 @@ class LogEntry(NamedTuple):
     `position` of the file. `status` are the open flags of a descriptor that was written to or closed
     (fcntl's F_GETFL).
 
-    An entry of the family mmap is no call: it is what stores through a shared mapping have changed, in one run of pages, found when
-    the program was about to sync, to end or change the mapping, or to end (`event.size` bytes, without a descriptor). What others
-    have written there meanwhile, by whatever means, may be in it again.
+    An entry of the family mmap is no call: it is what stores through a shared mapping have changed, in one run of pages, found
+    when the program was about to sync, to end or change the mapping, or to end (`event.size` bytes, without a descriptor). What
+    others have written there meanwhile, by whatever means, may be in it again.
     """
 
     number: int
@@ -185,7 +185,7 @@ class DataLog:
         if log.unseen & lib.FL_PROC_IO_URING:
             found.append("not covered: a process uses io_uring, or is linked with liburing: what it writes by that is not seen")
         if log.unseen & lib.FL_PROC_NATIVE_AIO:
-            found.append("not covered: a process uses the kernel's asynchronous I/O, or is linked with libaio: its writes are not seen")
+            found.append("not covered: a process uses or is linked with libaio: what it writes by that is not seen")
         if log.maps_missed:
             named = {self._decoder.path(path) for path in log.maps_named[0 : lib.FL_MAPS_NAMED] if path}
             names = f": {', '.join(sorted(filter(None, named)))}" if any(named) else ""

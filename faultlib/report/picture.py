@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from faultlib.explore.finding import Finding, Step
 from faultlib.report import timeline
-from faultlib.report.timeline import Fold
+from faultlib.report.timeline import EVERYTHING, OUTSIDE, Fold, subjects
 
 MOST = 14
 """Operations in a drawing: more cannot be taken in at a glance."""
@@ -21,8 +21,7 @@ COLUMN, FOLDED, CRASH, LANE, TOP, BOX = 76, 44, 34, 62, 24, 26
 MIDDLE = 34
 """Of a lane: above is its name, below the mark of a culprit."""
 MARGIN = 6
-OUTSIDE, EVERYTHING, OTHERS = "the world", "all files", "other files"
-_CALL = re.compile(r"(?P<name>\w+)\((?P<rest>.*)\)")
+OTHERS = "other files"
 
 
 class Lane(NamedTuple):
@@ -99,16 +98,6 @@ def _box(step: Step, x: float, lanes: dict[str, Lane]) -> Box:
         label = label[: MOST_CHARACTERS - 1] + "…"
     other = ys[-1] if len(ys) > 1 and ys[-1] != ys[0] else 0
     return Box(x + 3, ys[0] - BOX / 2, COLUMN - 6, label, step, other)
-
-
-def subjects(text: str) -> tuple[str, ...]:
-    """Returns the names of the files that a call in words is about; OUTSIDE or EVERYTHING for what is about none."""
-    found = _CALL.fullmatch(text)
-    if not found or found["name"] in ("exit", "_exit", "output"):
-        return (OUTSIDE,)
-    if " -> " in found["rest"]:
-        return tuple(found["rest"].split(" -> ")[:2])
-    return (found["rest"].rpartition(", ")[0] or found["rest"] or EVERYTHING,)
 
 
 def _lanes(finding: Finding, steps: Sequence[Step]) -> dict[str, Lane]:

@@ -35,8 +35,8 @@ def render(campaign: Campaign, *, colour: bool = False, width: int | None = None
 
 
 def _head(campaign: Campaign) -> Iterator[str]:
-    worst = campaign.findings[0].severity if campaign.findings else ""
-    found = click.style(words.result(campaign), **SEVERITY.get(worst, {"fg": "green", "bold": True}))
+    tones = {**SEVERITY, "clean": {"fg": "green", "bold": True}}
+    found = click.style(words.result(campaign), **tones.get(words.tone(campaign), {"bold": True}))
     yield f"faultlib crash: {found} in {words.counted(campaign.judged, 'state')} of {words.command(campaign)}"
 
 

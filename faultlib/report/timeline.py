@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
@@ -17,6 +18,7 @@ MOST = 40
 LEAST_FOLDED = 3
 """Fewer are shown: saying that they are there takes as much space."""
 WIDEST = 64
+OUTSIDE, EVERYTHING = "the world", "all files"
 FATES = {
     "durable": "on disk for certain",
     "kept": "done, and there after this crash",
@@ -26,6 +28,7 @@ FATES = {
 }
 MARKS = {"lost": "missing", "kept": "there without it"}
 IN_PART = "missing in part"
+_CALL = re.compile(r"(?P<name>\w+)\((?P<rest>.*)\)")
 _FATE_STYLE: dict[str, dict[str, Any]] = {
     "durable": {"fg": "green"}, "lost": {"fg": "red", "bold": True}, "partly": {"fg": "yellow"}, "never": {"dim": True},
 }  # fmt: skip
@@ -92,7 +95,17 @@ def _interest(finding: Finding, index: int) -> int:
         return 1
     if step.fate in ("lost", "partly") and not before == step.fate == following:
         return 2
-    return 3 if index == 0 or any(name in step.text for name in finding.files) else 4
+    return 3 if index == 0 or not set(subjects(step.text)).isdisjoint(finding.files) else 4
+
+
+def subjects(text: str) -> tuple[str, ...]:
+    """Returns the names of the files that a call in words is about; OUTSIDE or EVERYTHING for what is about none."""
+    found = _CALL.fullmatch(text)
+    if not found or found["name"] in ("exit", "_exit", "output"):
+        return (OUTSIDE,)
+    if " -> " in found["rest"]:
+        return tuple(found["rest"].split(" -> ")[:2])
+    return (found["rest"].rpartition(", ")[0] or found["rest"] or EVERYTHING,)
 
 
 def reached(row: Step | Fold) -> bool:
@@ -135,7 +148,8 @@ def render(finding: Finding, *, colour: bool = False, width: int | None = None) 
 
 def _head(finding: Finding, width: int | None) -> Iterator[str]:
     severity = click.style(finding.severity, **SEVERITY.get(finding.severity, {}))
-    yield f"{severity}  {click.style(wrapped(f'{finding.number}  {words.heading(finding)}', width, len(finding.severity) + 2), bold=True)}"
+    title = wrapped(f"{finding.number}  {words.heading(finding)}", width, len(finding.severity) + 2)
+    yield f"{severity}  {click.style(title, bold=True)}"
     yield f"happens on {', '.join(finding.profiles)} ({words.power(finding)})"
 
 

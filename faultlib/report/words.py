@@ -164,7 +164,13 @@ def severities(campaign: Campaign) -> dict[str, int]:
 def result(campaign: Campaign) -> str:
     """What was found, in a few words."""
     found = [counted(number, severity) for severity, number in severities(campaign).items() if number]
-    return ", ".join(found) or ("nothing found" if campaign.complete else "nothing found so far")
+    return ", ".join(found) or f"nothing {'new ' if campaign.accepted else ''}found{'' if campaign.complete else ' so far'}"
+
+
+def tone(campaign: Campaign) -> str:
+    """The colour of the whole: the worst severity; `clean` if every state was looked at and none is bad, else `open`."""
+    worst = next((severity for severity, number in severities(campaign).items() if number), "")
+    return worst or ("clean" if campaign.complete else "open")
 
 
 def by_profile(campaign: Campaign) -> dict[str, dict[str, int]]:
@@ -204,10 +210,12 @@ def command(campaign: Campaign) -> str:
 
 
 def next_command(campaign: Campaign) -> str:
-    """What to type next: to see the worst finding, to look at more states, or to crash the recovery as well."""
+    """What to type next: to see the worst finding, to look at more states, or to see what a full disk does."""
     replay = next((finding.replay for finding in campaign.findings if finding.replay), "")
     if replay:
         return replay if "--explain" in replay.split() else f"{replay} --explain"
-    option = "--nested" if campaign.complete else f"--budget {max(1000, MORE_BUDGET * campaign.judged)}"
+    if campaign.complete:
+        return f"faultlib run -e write:error=ENOSPC -- {command(campaign)}"
+    option = f"--budget {max(1000, MORE_BUDGET * campaign.judged)}"
     check = f" --check {shlex.quote(campaign.check)}" if campaign.check else ""
     return f"faultlib crash {option}{check} -- {command(campaign)}"

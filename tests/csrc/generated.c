@@ -181,7 +181,7 @@ static void descriptors(void)
     long a[6] = {fd};
     struct fl_frame f = {.op = FL_OP_WRITE, .a = a, .info = &fl_op_table[FL_OP_WRITE], .fd = fd};
     switch (below(6)) {
-    case 0: fl_fd_opened(fd, below(2) ? path : 0, generation); break;
+    case 0: fl_fd_opened(fd, below(2) ? path : 0, generation, 0); break;
     case 1: fl_fd_closed(other); break;
     case 2: fl_fd_dup(fd, other); break;
     case 3: fl_fd_close_range((unsigned)other, (unsigned)wild()); break;

@@ -31,7 +31,7 @@ def test_what_is_mounted_in_it_is_seen_in_it_alone(tmp_path: Path) -> None:
 
 def test_its_processes_are_numbered_from_one() -> None:
     assert cell.call(os.getpid) == 1
-    assert cell.call(lambda: [name for name in os.listdir("/proc") if name.isdigit()]) == ["1"]
+    assert cell.call(lambda: [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]) == ["1"]
 
 
 def test_a_directory_can_be_held_below_a_mount(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_error_comes_through_as_it_is() -> None:
 def test_its_own_shared_memory_hides_nothing_that_is_needed(tmp_path: Path) -> None:
     def names(*needed: Path) -> list[str]:
         cell.own_shm(needed)
-        return sorted(os.listdir(cell.SHM))
+        return sorted(path.name for path in cell.SHM.iterdir())
 
     (cell.SHM / "fl-test-cell").touch()
     try:

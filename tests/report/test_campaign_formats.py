@@ -284,8 +284,15 @@ def test_gist_of_what_a_check_said(symptom: str, gist: str) -> None:
     assert words.gist(symptom) == gist
 
 
+def test_nothing_found_is_not_said_of_more_than_was_looked_at() -> None:
+    assert (words.result(CLEAN), words.tone(CLEAN)) == ("nothing found", "clean")
+    unfinished = CLEAN._replace(complete=False)
+    assert (words.result(unfinished), words.tone(unfinished)) == ("nothing found so far", "open")
+    assert words.result(CLEAN._replace(accepted=1)) == "nothing new found"
+
+
 def test_what_to_type_next() -> None:
-    assert words.next_command(CLEAN) == "faultlib crash --nested --check 'python -m json.tool .coordination/tasks.json' -- true"
+    assert words.next_command(CLEAN) == "faultlib run -e write:error=ENOSPC -- true"
     assert words.next_command(CLEAN._replace(complete=False, check="")) == "faultlib crash --budget 2560 -- true"
     explained = CAMPAIGN._replace(findings=(RENAMED._replace(replay="faultlib replay 1 --explain"),))
     assert words.next_command(explained) == "faultlib replay 1 --explain"

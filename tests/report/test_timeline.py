@@ -77,11 +77,11 @@ def test_lost_ones_are_marked_in_a_pipe() -> None:
     ("text", "names"),
     [
         ("write(a, 3 bytes at 0)", ("a",)), ("write(a, b, 3 bytes at 0)", ("a, b",)), ("rename(a -> b)", ("a", "b")), ("fsync(a)", ("a",)),
-        ("sync()", (picture.EVERYTHING,)), ("exit(0)", (picture.OUTSIDE,)), (r"output 'x\n'", (picture.OUTSIDE,)), ("", (picture.OUTSIDE,)),
+        ("sync()", (timeline.EVERYTHING,)), ("exit(0)", (timeline.OUTSIDE,)), (r"output 'x\n'", (timeline.OUTSIDE,)), ("", (timeline.OUTSIDE,)),
     ],
 )  # fmt: skip
 def test_files_that_a_call_is_about(text: str, names: tuple[str, ...]) -> None:
-    assert picture.subjects(text) == names
+    assert timeline.subjects(text) == names
 
 
 def test_files_beyond_the_room_there_is_share_a_lane() -> None:

@@ -161,6 +161,14 @@ def test_a_handler_may_write_in_the_middle_of_a_write(times: int, microseconds: 
     check(tmp_path / "log", files)
 
 
+def test_who_jumps_or_is_cancelled_in_a_write_leaves_the_turn(compiled: Compile, tmp_path: Path) -> None:
+    with log_of(tmp_path) as (session, log):
+        assert session.run([compiled("jumper")], cwd=tmp_path, timeout=60).returncode == 0
+        log.finish()
+        assert not log._ctl.datalog.lock_timeouts and not log._ctl.datalog.lost
+        assert [log.read(entry.data) for entry in log.entries()].count(b"main\n") == 21
+
+
 def test_whoever_is_killed_leaves_the_turn(tmp_path: Path) -> None:
     """At any moment: the others go on, and all that is written down is whole."""
     code = "import os\nfd = os.open('log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)\nwhile True: os.write(fd, b'0123456789' * 700)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import time
@@ -10,29 +11,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import cell, oracle
+from faultlib.explore import cell
 from faultlib.explore.crash import fixture, record, recording
 from faultlib.explore.crash.explorer import Budget, Counts, Explorer
 from faultlib.explore.crash.judge import Case, Judge, Judges, Oracle
 from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.oracles import Wanted
 from faultlib.explore.crash.profiles import PROFILES
 from faultlib.explore.crash.record import Incomplete, Run
 from faultlib.explore.crash.recording import Recording
+from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.store import Store
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.words import Narrator
-from faultlib.explore.finding import Campaign, Finding
-from faultlib.explore.oracle import Promise, Verdict
+from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Finding
 
 FINDINGS = "findings"
 SECTORS = (512, 4096)
 
 
 class Spec(NamedTuple):
-    """What to explore. `check` is a command for the shell or `module:function`, `recover` a command that is run before it.
+    """What to explore. `check` is a command for the shell or `module:function`, `recover` a command run before it. Without a
+    check, states are judged by the recording. `acks` tell what output acknowledges (regular expressions, module:function).
 
     `folder` is the campaign's: a new one, or one that was begun with the same spec, which goes on. `timeout_s` is for one check.
     `status` is what the command ends with when nothing fails. `fixture` is a folder whose files replace those of the roots.
+    `outside` are patterns for files beyond the roots whose changes do not matter.
     """
 
     command: tuple[str, ...]
@@ -41,6 +45,7 @@ class Spec(NamedTuple):
     roots: tuple[Path, ...] = ()
     check: str | None = None
     recover: str | None = None
+    acks: tuple[str, ...] = ()
     profiles: tuple[str, ...] = tuple(PROFILES)
     sector: int = 512
     budget: Budget = Budget()
@@ -49,6 +54,7 @@ class Spec(NamedTuple):
     seed: int = 0
     status: int = 0
     fixture: Path | None = None
+    outside: tuple[str, ...] = ()
 
 
 class Nothing(FaultlibError):
@@ -58,36 +64,58 @@ class Nothing(FaultlibError):
     exit_code = 3
 
 
-def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Campaign:
-    """Runs a campaign, or goes on with one. Raises UsageError, Incomplete, Nothing, and what a target can be refused for."""
+def explore(
+    spec: Spec, tell: Callable[[Counts], None] = lambda _: None, *, first: Callable[[Run], None] = record.keep_first,
+    passed: list[State] | None = None,
+) -> Campaign:  # fmt: skip
+    """Runs a campaign, or goes on with one. `first` keeps the tree before the run; `passed` gets a state of each kind that passes.
+
+    Raises UsageError, Incomplete, Nothing, and what a target can be refused for.
+    """
     began = time.monotonic()
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
-    judge = make_oracle(spec)
+    prepared = wanted(spec).prepare()
     spec.folder.mkdir(parents=True, exist_ok=True)
     why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
-        recorded = _recorded(run, spec, isolated=not why_not)
+        recorded = _recorded(run, spec, first, isolated=not why_not)
         disk = Disk(recorded.model)
-        jobs = 1 if why_not else spec.jobs
-        with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=not why_not), jobs) as judges:
-            notes = _try_undamaged(recorded, judges)
+
+        def make(judge: Oracle) -> Judge:
+            return Judge(recorded, disk, spec.folder, judge, isolated=not why_not)
+
+        restart, notes = _restart(spec, recorded, make)
+        judge = prepared.oracle(recorded, disk, restart=restart)
+        with Judges(lambda: make(judge), 1 if why_not else spec.jobs) as judges:
+            notes += _try_undamaged(recorded, judges)
             notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
             explorer = Explorer(
                 recorded, disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
-                needs_promises=spec.check is not None and oracle.Function.is_one(spec.check), tell=tell,
+                needs_promises=prepared.wanted.needs_promises, tell=tell,
             )  # fmt: skip
             failures = explorer.run()
+            if passed is not None:
+                passed += explorer.passed
     narrator = Narrator(recorded, disk, spec.sector)
-    findings = [narrator.finding(number, failure) for number, failure in enumerate(failures, 1)]
-    findings = [_write(spec, run, recorded, finding) for finding in findings]
+    told = sorted((narrator.finding(0, failure) for failure in failures), key=_gravity)
+    findings = [
+        _write(spec, run, recorded, finding._replace(number=number, plan={**finding.plan, "restart": restart is not None}))
+        for number, finding in enumerate(told, 1)
+    ]
     counts = explorer.counts
     return Campaign(
         spec.command, spec.check or "", tuple(map(str, run.roots)), spec.profiles, counts.by_strategy, len(recorded.ops),
         counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, spec.seed, counts.complete,
-        tuple(notes + _not_covered(recorded, counts)), tuple(findings),
+        tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
     )  # fmt: skip
+
+
+def _gravity(finding: Finding) -> tuple[int, int]:
+    """The worst first: by severity, then by the strongest profile on which it happens."""
+    severities, strengths = (VIOLATION, SUSPICION, NOTE), list(PROFILES)
+    return severities.index(finding.severity), min(map(strengths.index, finding.profiles), default=len(strengths))
 
 
 def check_spec(spec: Spec) -> None:
@@ -111,14 +139,14 @@ def check_spec(spec: Spec) -> None:
 def _settings(spec: Spec, run: Run) -> dict[str, Any]:
     return {
         "command": list(spec.command), "cwd": str(spec.cwd), "roots": [str(root) for root in run.roots], "check": spec.check,
-        "recover": spec.recover, "timeout": spec.timeout_s,
+        "recover": spec.recover, "acks": list(spec.acks), "timeout": spec.timeout_s,
     }  # fmt: skip
 
 
-def _recorded(run: Run, spec: Spec, *, isolated: bool) -> Recording:
+def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: bool) -> Recording:
     """The recording of a campaign, which is made if there is none yet."""
     if not (run.folder / recording.FILE).exists():
-        record.keep_first(run)
+        first(run)
         if spec.fixture:
             fixture.restore(spec.fixture, run.copies)
         record.record(run if isolated else run.moved())
@@ -130,29 +158,23 @@ def _recorded(run: Run, spec: Spec, *, isolated: bool) -> Recording:
         raise Incomplete("the recording is incomplete, exploring it would tell lies:\n  " + "\n  ".join(recorded.incomplete))
     if not any(recorded.model.owner(i) is not None for i in range(len(recorded.model.changes))):
         where = ", ".join(recorded.roots.paths)
-        raise Nothing(f"the command changed nothing under {where}: is this the right --root? {_outside(recorded)}".strip())
+        instead = f" It wrote to {', '.join(recorded.outside[:5])}" if recorded.outside else ""
+        raise Nothing(f"the command changed nothing under {where}: is this the right --root?{instead}")
     return recorded
 
 
-def _outside(recorded: Recording) -> str:
-    return f"it wrote to {', '.join(recorded.outside[:5])}" if recorded.outside else ""
+def wanted(spec: Spec) -> Wanted:
+    """Returns what the states are judged by."""
+    return Wanted(spec.check, spec.recover, spec.acks, spec.cwd, spec.timeout_s)
 
 
-def make_oracle(spec: Spec) -> Oracle:
-    """Returns the judge of a spec. Raises UsageError."""
-    if spec.check is None:
-        raise UsageError("--check is missing: a command, or module:function, that tells a good state from a bad one")
-    function = oracle.Function(spec.check, spec.cwd) if oracle.Function.is_one(spec.check) else None
-    command, recover, timeout_s = spec.check, spec.recover, spec.timeout_s
-
-    def judge(cwd: Path, case: Case, promise: Promise) -> Verdict:
-        if recover is not None:
-            verdict = oracle.run(recover, cwd, timeout_s)
-            if verdict.failed:
-                return Verdict(oracle.RECOVERY, verdict.text)
-        return function(cwd, timeout_s, promise) if function else oracle.run(command, cwd, timeout_s, promise)
-
-    return judge
+def _restart(spec: Spec, recorded: Recording, make: Callable[[Oracle], Judge]) -> tuple[Restart | None, list[str]]:
+    """Whether the command can serve as its own recovery, and why not."""
+    if spec.check is not None:
+        return None, []
+    restart = Restart(recorded, spec.timeout_s)
+    with Judges(lambda: make(restart), 1) as judges:
+        return (restart, []) if restart.can_restart(judges.judge, recorded.model) else (None, [restart.reason])
 
 
 def _try_undamaged(recorded: Recording, judges: Judges) -> list[str]:
@@ -165,8 +187,13 @@ def _try_undamaged(recorded: Recording, judges: Judges) -> list[str]:
     return [f"the check fails on the state before the run already: {first.text.splitlines()[0]}"] if first.failed else []
 
 
-def _not_covered(recorded: Recording, counts: Counts) -> list[str]:
-    notes = [f"{path} lies outside the roots: what crashes leave of it was not looked at" for path in recorded.outside]
+def _outside(spec: Spec, recorded: Recording) -> list[str]:
+    return [path for path in recorded.outside if not any(fnmatch.fnmatchcase(path, glob) for glob in spec.outside)]
+
+
+def _not_covered(spec: Spec, recorded: Recording, counts: Counts) -> list[str]:
+    why = "lies outside the roots, what crashes leave of it was not looked at: add --root, or --outside if it does not matter"
+    notes = [f"{path} {why}" for path in _outside(spec, recorded)]
     if not counts.complete:
         notes.append(f"the budget ended in strategy {counts.strategy}: there are more states")
     return notes

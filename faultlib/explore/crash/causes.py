@@ -33,15 +33,7 @@ TRUNCATED, TORN, RENAMED, UNNAMED, ORDER, UNSYNCED, UNFINISHED = (
     "truncate-then-write", "torn write", "rename before data", "name not durable", "order of two files", "lost acknowledged data",
     "unfinished sequence",
 )  # fmt: skip
-KINDS = {
-    TRUNCATED: "a file is emptied before what comes into it is there",
-    TORN: "a file is changed in place, by steps of which a crash can leave some",
-    RENAMED: "a file gets its name before its data are durable",
-    UNNAMED: "a name that was promised is not durable",
-    ORDER: "a change is durable before another on which it depends",
-    UNSYNCED: "data that were promised are not durable",
-    UNFINISHED: "several files are changed one after the other, and recovery does not finish it",
-}
+KINDS = (TRUNCATED, TORN, RENAMED, UNNAMED, ORDER, UNSYNCED, UNFINISHED)
 
 
 class Minimiser:

@@ -80,6 +80,8 @@ class Explorer:
         self._began = self._flushed = time.monotonic()
         self.counts = Counts()
         self.failures = list[Failure]()
+        self.passed = list[State]()
+        self._in_first_round = True
         self._prefixes: dict[int, int] = {}  # crashes that fail with nothing lost, and the number of the failure
 
     def key(self, plan: State, promised: int) -> bytes:
@@ -100,6 +102,7 @@ class Explorer:
         First one state of each kind, which is a strategy and the two source lines that it puts to the test; then all the others.
         """
         for kinds in (set[Kind](), None):
+            self._in_first_round = kinds is not None
             for name in STRATEGIES:
                 self.counts.strategy = name
                 for rules in self._rules:
@@ -152,6 +155,8 @@ class Explorer:
         if verdict.failed:
             self.counts.failing += 1
             failing.append((one, verdict))
+        elif self._in_first_round:
+            self.passed.append(one.candidate.state)
 
     def _unseen(self, candidates: Iterator[Candidate], rules: Rules) -> Iterator[_Pending]:
         for candidate in candidates:

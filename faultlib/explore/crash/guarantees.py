@@ -1,8 +1,8 @@
 """What kinds of file systems promise, and which changes their syncs make durable.
 
-Sources: jbd2 and ext4 (fs/jbd2/commit.c, fs/ext4/inode.c and fsync.c: one running transaction, data=ordered, delayed allocation), XFS
-(fs/xfs/xfs_file.c, xfs_aops.c: the size is logged when the data have been written), btrfs (fs/btrfs/tree-log.c, ordered-data.c),
-fsync(2), rename(2), sync_file_range(2); Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014), Bornholt et al.,
+Sources: jbd2 and ext4 (fs/jbd2/commit.c, fs/ext4/inode.c and fsync.c: one running transaction, data=ordered, delayed allocation),
+XFS (fs/xfs/xfs_file.c, xfs_aops.c: the size is logged when the data have been written), btrfs (fs/btrfs/tree-log.c,
+ordered-data.c), fsync(2), rename(2), sync_file_range(2); Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014), Bornholt et al.,
 "Specifying and Checking File System Crash-Consistency Models" (ASPLOS 2016); Rebello et al., "Can Applications Recover from fsync
 Failures?" (ATC 2020).
 """
@@ -23,11 +23,11 @@ NEVER = 1 << 62
 class Profile(NamedTuple):
     """The guarantees of one kind of file system.
 
-    `atomic`: nothing is lost but the rest of the call under way. `ordered`: changes of metadata reach the disk in the order in which
-    they were made, and the blocks and size of an append not before them. `prefixes`: what is left of appends is a prefix, in pages.
-    `extents`: an overwrite is all there or not at all. `own_names`: an fsync makes the names of its file durable, before those of
-    others. `zeros`: which of the pages that were appended may be zeros when the size is there already: those at the end, only those
-    before data, or any.
+    `atomic`: nothing is lost but the rest of the call under way. `ordered`: changes of metadata reach the disk in the order in
+    which they were made, and the blocks and size of an append not before them. `prefixes`: what is left of appends is a prefix,
+    in pages. `extents`: an overwrite is all there or not at all. `own_names`: an fsync makes the names of its file durable, before
+    those of others. `zeros`: which of the pages that were appended may be zeros when the size is there already: those at the end,
+    only those before data, or any.
     """
 
     name: str
@@ -69,7 +69,7 @@ class _Syncs:
             if node is not None:
                 self._spoil(node, before)
         elif node is None:
-            self._cover(index, self._news("all", 0, range(before), before))
+            self._cover(index, (i for i in self._news("all", 0, range(before), before) if model.owner(i) is not None))
             for number in [*self._spoilt]:
                 self._heal(index, number, before)
         elif model.nodes[node].kind == "dir":
@@ -156,12 +156,9 @@ class _Syncs:
             return True
         again = self._model.of_node[node]
         first, end = write.position // PAGE, (write.position + write.length - 1) // PAGE
-        for i in again[bisect_left(again, index + 1) : bisect_left(again, before)]:
-            other = self._model.changes[i]
-            if isinstance(other, Write) and self.durable[i] == sync and other.position // PAGE <= end:
-                if (other.position + other.length - 1) // PAGE >= first:
-                    return True
-        return False
+        later = (i for i in again[bisect_left(again, index + 1) : bisect_left(again, before)] if self.durable[i] == sync)
+        writes = (change for change in map(self._model.changes.__getitem__, later) if isinstance(change, Write))
+        return any(one.position // PAGE <= end and (one.position + one.length - 1) // PAGE >= first for one in writes)
 
 
 def _last(indexes: list[int], before: int) -> int:

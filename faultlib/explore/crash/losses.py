@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 ALL = -1
@@ -59,7 +60,7 @@ class State(NamedTuple):
 
 
 def state(crash: int, items: Iterable[tuple[int, Lost]]) -> State:
-    """Returns the state of a crash that has lost these (file or NAMES, loss); the same one in whichever order and parts they come."""
+    """Returns the state of a crash that has lost these (file or NAMES, loss), in whichever order and parts they come."""
     by_node: dict[int, list[Lost]] = {}
     for node, lost in items:
         by_node.setdefault(node, []).append(lost)
@@ -124,7 +125,7 @@ def _joined_parts(first: int, parts: list[Lost]) -> Iterator[Lost]:
     spans = [(part.lo, end if part.hi == ALL else part.hi, part.zero) for part in parts]
     edges = sorted({edge for lo, hi, _ in spans for edge in (lo, hi)})
     last: tuple[int, int, bool] | None = None
-    for lo, hi in zip(edges, edges[1:], strict=False):
+    for lo, hi in pairwise(edges):
         kinds = {zero for a, b, zero in spans if a <= lo and hi <= b}
         if not kinds:
             continue

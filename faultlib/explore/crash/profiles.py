@@ -126,7 +126,9 @@ class Rules:
         if more or not isinstance(write, Write) or write.node != node or (one.first, one.last) != (plan.crash - 1, plan.crash):
             return None
         is_edge = 0 < one.lo < write.length and (write.position + one.lo) % PAGE == 0
-        return State(plan.crash, ((node, (one._replace(hi=ALL),)),)) if is_edge and one.hi in (ALL, write.length) and not one.zero else None
+        if not is_edge or one.zero or one.hi not in (ALL, write.length):
+            return None
+        return State(plan.crash, ((node, (one._replace(hi=ALL),)),))
 
     def _first_of_journal(self, plan: State) -> int:
         """The first change of metadata that is lost: none that is ordered can be there that comes after it."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from faultlib.errors import UsageError
 from faultlib.explore.crash import recording
-from faultlib.explore.crash.campaign import Spec, make_oracle
+from faultlib.explore.crash.campaign import Spec, wanted
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.judge import Case, Judge, Judges
 from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.finding import Finding
 from faultlib.explore.oracle import Verdict
@@ -25,7 +26,7 @@ def read(path: Path) -> tuple[Finding, Spec]:
         finding, plain = Finding.from_json(data["finding"]), data["spec"]
         spec = Spec(
             tuple(plain["command"]), Path(plain["cwd"]), path.parent.parent, tuple(map(Path, plain["roots"])), plain["check"],
-            plain["recover"], tuple(plain["profiles"]), plain["sector"], timeout_s=plain["timeout"],
+            plain["recover"], tuple(plain["acks"]), tuple(plain["profiles"]), plain["sector"], timeout_s=plain["timeout"],
         )  # fmt: skip
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
@@ -49,7 +50,9 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     if place.exists():
         shutil.rmtree(place)
     Image(disk).whole(case.state, _folders(recorded.roots.paths, place))
-    with Judges(lambda: Judge(recorded, disk, spec.folder, make_oracle(spec)), 1) as judges:
+    restart = Restart(recorded, spec.timeout_s) if finding.plan["restart"] else None
+    judge = wanted(spec).prepare().oracle(recorded, disk, restart=restart)
+    with Judges(lambda: Judge(recorded, disk, spec.folder, judge), 1) as judges:
         return finding, judges.judge(case), place
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from faultlib.explore.crash.changes import Sync, Write
+from faultlib.explore.crash.changes import DirChange, Sync, Write
+from faultlib.explore.crash.content import PAGE
+from faultlib.explore.crash.guarantees import NEVER
 from faultlib.explore.crash.losses import ALL, Lost, State, runs, state
 from faultlib.explore.crash.model import NAMES
-from faultlib.explore.crash.content import PAGE
-from faultlib.explore.crash.profiles import KILL, Rules
+from faultlib.explore.crash.profiles import Rules
 
 MOST_CUTS = 6
 """Places at which one write is torn, at the most."""
@@ -25,86 +25,176 @@ class Candidate(NamedTuple):
     kept: int = -1
 
 
+class Window:
+    """What a crash can lose, from one moment to the next: the writes of each file, and the changes of directories."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._runs: dict[int, list[Lost]] = {}
+        self._indexes: dict[int, list[int]] = {}
+        self._last: dict[int, int] = {}
+
+    def moments(self) -> Iterator[int]:
+        """Yields every crash after which something is different; what can be lost then is in the window."""
+        rules, changes = self._rules, self._rules.model.changes
+        if rules.profile.atomic:
+            return
+        settled = self._settled()
+        for index, change in enumerate(changes):
+            if isinstance(change, Sync):
+                self._settle(settled.get(index, ()))
+                continue
+            node = rules.model.owner(index)
+            if node is None:
+                continue
+            if isinstance(change, Write | DirChange):
+                self._add(node, index)
+            self._last[node] = index
+            yield index + 1
+
+    def _settled(self) -> dict[int, list[int]]:
+        """What each sync has made durable."""
+        found: dict[int, list[int]] = {}
+        for index, sync in enumerate(self._rules.durable):
+            if sync != NEVER:
+                found.setdefault(sync, []).append(index)
+        return found
+
+    def _add(self, node: int, index: int) -> None:
+        several, before = self._runs.setdefault(node, []), self._last.get(node, -1)
+        if several and several[-1].last == before + 1:
+            several[-1] = Lost(several[-1].first, index + 1)
+        else:
+            several.append(Lost(index, index + 1))
+        self._indexes.setdefault(node, []).append(index)
+
+    def _settle(self, indexes: Iterable[int]) -> None:
+        model, gone = self._rules.model, set(indexes)
+        for node in {model.owner(index) for index in gone} & self._runs.keys():
+            assert node is not None
+            left = [i for i in self._indexes.pop(node) if i not in gone]
+            del self._runs[node]
+            if left:
+                self._indexes[node], self._runs[node] = left, runs(left, model.of_node[node])
+
+    def files(self) -> list[int]:
+        """Returns the files of which writes can be lost."""
+        return sorted(node for node in self._runs if node != NAMES)
+
+    def lost(self, node: int) -> tuple[Lost, ...]:
+        """Returns all of them, of a file or of NAMES, as losses."""
+        return tuple(self._runs.get(node, ()))
+
+    def indexes(self, node: int) -> list[int]:
+        """Returns their indexes."""
+        return self._indexes.get(node, [])
+
+
 def prefixes(rules: Rules) -> Iterator[Candidate]:
     """A: everything up to a moment. Under `kill`, also with the call under way half done."""
     model = rules.model
     yield Candidate(State(0), "A")
     for index in range(len(model.changes)):
-        if model.owner(index) is None:
+        node = model.owner(index)
+        if node is None:
             continue
-        if rules.profile is KILL:
+        if rules.profile.atomic:
             for cut in _page_cuts(rules, index):
-                yield Candidate(state(index + 1, [(_node(rules, index), Lost(index, index + 1, cut))]), "A", index, index)
+                yield Candidate(state(index + 1, [(node, Lost(index, index + 1, cut))]), "A", index, index)
         yield Candidate(State(index + 1), "A", index + 1, index)
 
 
 def nothing_unsynced(rules: Rules) -> Iterator[Candidate]:
-    """B: all is lost that no sync has made durable."""
+    """B: all is lost that no sync has made durable, in the moment before each sync and at the end."""
     for crash in _before_syncs(rules):
-        yield Candidate(state(crash, _loose(rules, crash)), "B", kept=crash - 1)
+        losses = [(node, tuple(runs(rules.loose(node, crash), rules.model.of_node[node]))) for node in sorted(rules.model.of_node)]
+        plan = State(crash, tuple((node, lost) for node, lost in losses if lost))
+        if plan.losses:
+            yield Candidate(plan, "B", plan.losses[-1][1][-1].first, crash - 1)
 
 
 def names_without_data(rules: Rules) -> Iterator[Candidate]:
     """C: directories and sizes up to a moment, without the data that no sync has made durable."""
-    for crash in _moments(rules):
-        items = [(node, lost) for node, lost in _loose(rules, crash, metas=False)]
-        if items:
-            yield Candidate(state(crash, items), "C", items[-1][1].first, crash - 1)
+    window = Window(rules)
+    for crash in window.moments():
+        plan = _all_of(window, crash, window.files())
+        if plan.losses:
+            yield Candidate(plan, "C", _nearest(plan, crash), crash - 1)
 
 
 def data_without_names(rules: Rules) -> Iterator[Candidate]:
-    """C, the other way round: data, but not the names that no sync has made durable."""
-    for crash in _moments(rules):
-        items = [(NAMES, lost) for lost in _loose_of(rules, NAMES, crash)]
-        plan = rules.close(state(crash, items)) if items else None
-        if plan:
-            yield Candidate(plan, "C", items[-1][1].first, crash - 1)
+    """C, the other way round: data, but not the names that no sync has made durable; or of these only the last."""
+    window = Window(rules)
+    for crash in window.moments():
+        several = window.indexes(NAMES)
+        if several:
+            yield from _closed(rules, crash, [(NAMES, lost) for lost in window.lost(NAMES)], "C", several[-1], crash - 1)
+        if len(several) > 1 and several[-1] == crash - 1 and not rules.profile.ordered:
+            items = [(NAMES, lost) for lost in runs(several[:-1], rules.model.of_node[NAMES])]
+            yield Candidate(state(crash, items), "C", several[-2], crash - 1)
+            items += [(node, lost) for node in window.files() for lost in window.lost(node)]
+            yield Candidate(state(crash, items), "C", several[-2], crash - 1)
 
 
 def some_data(rules: Rules) -> Iterator[Candidate]:
     """C2: directories and sizes up to a moment, with the data of some files: of one, of all but one, the first half of one."""
-    for crash in _moments(rules):
-        loose = {node: _data_of(rules, node, crash) for node in _loose_files(rules, crash)}
-        loose = {node: lost for node, lost in loose.items() if lost}
-        for node, lost in loose.items():
-            if len(loose) > 1:
-                yield Candidate(state(crash, [(node, one) for one in lost]), "C2", lost[0].first, crash - 1)
-                others = [(other, one) for other, several in loose.items() if other != node for one in several]
-                yield Candidate(state(crash, others), "C2", others[0][1].first, crash - 1)
-            indexes = [i for one in lost for i in _between(rules, node, one)]
+    window = Window(rules)
+    for crash in window.moments():
+        files = window.files()
+        for node in files:
+            indexes = window.indexes(node)
+            if len(files) > 1:
+                yield Candidate(_all_of(window, crash, [node]), "C2", indexes[-1], crash - 1)
+                others = [other for other in files if other != node]
+                yield Candidate(_all_of(window, crash, others), "C2", window.indexes(others[-1])[-1], crash - 1)
             if len(indexes) > 1:
-                half = [(node, Lost(i, i + 1)) for i in indexes[len(indexes) // 2 :]]
-                plan = rules.close(state(crash, half))
-                if plan:
-                    yield Candidate(plan, "C2", half[0][1].first, crash - 1)
+                half = indexes[len(indexes) // 2]
+                items = [(node, lost) for lost in _from(window.lost(node), half)]
+                yield from _closed(rules, crash, items, "C2", half, crash - 1)
 
 
 def torn(rules: Rules) -> Iterator[Candidate]:
     """E: the last write of a file in part: some of its sectors or pages, or a tail of zeros."""
     for index in range(len(rules.model.changes)):
-        change = rules.model.changes[index]
-        if not isinstance(change, Write):
-            continue
-        for lost in _tears(rules, index, change):
-            plan = rules.close(state(index + 1, [(change.node, lost)]))
-            if plan and rules.allows(plan):
-                yield Candidate(plan, "E", index, index)
+        yield from _torn_at(rules, index, index + 1)
+
+
+def torn_before(rules: Rules) -> Iterator[Candidate]:
+    """E: a write in part, and as much as can be of what came behind it."""
+    model = rules.model
+    for index in range(len(model.changes)):
+        crash = min(rules.durable[index], len(model.changes))
+        while crash > index + 1 and model.owner(crash - 1) is None:
+            crash -= 1
+        if crash > index + 1:
+            yield from _torn_at(rules, index, crash)
+
+
+def zeros(rules: Rules) -> Iterator[Candidate]:
+    """E: sizes, directories, but zeros for the data that were appended: of all files, of each."""
+    window = Window(rules)
+    for crash in window.moments() if rules.profile.zeros in ("tail", "any") else ():
+        grown = [node for node in window.files() if any(_appends(rules, i) for i in window.indexes(node))]
+        for several in ([grown] if len(grown) > 1 else []) + [[node] for node in grown if window.indexes(node)[-1] == crash - 1]:
+            items = [(node, _zero(rules, i)) for node in several for i in window.indexes(node) if _appends(rules, i)]
+            yield from _closed(rules, crash, items, "E", items[-1][1].first, crash - 1)
 
 
 def all_but_one(rules: Rules) -> Iterator[Candidate]:
-    """D: one change is lost, and what cannot be kept without it, while others behind it are kept."""
-    model = rules.model
-    for index in range(len(model.changes)):
-        node = model.owner(index)
-        if node is None:
-            continue
-        last = min(rules.durable[index], len(model.changes))
-        for crash in range(last, index + 1, -1):
-            if model.owner(crash - 1) is None:
-                continue
-            plan = rules.close(state(crash, [(node, Lost(index, index + 1))]))
-            if plan and crash - 1 not in {i for _, one in plan.items() for i in range(one.first, one.last)}:
-                yield Candidate(plan, "D", index, crash - 1)
+    """D: one change is lost, and what cannot be kept without it; others behind it are kept: the last one, then up to ever later ones."""
+    count = len(rules.model.changes)
+    if rules.profile.atomic:
+        return
+    ends = [min(last, count) for last in rules.durable]
+    alive = [index for index in range(count) if rules.model.owner(index) is not None and ends[index] > index + 1]
+    for index in alive:
+        yield from _without(rules, index, ends[index])
+    distance = 2
+    while alive:
+        for index in alive:
+            yield from _without(rules, index, index + distance)
+        distance += 1
+        alive = [index for index in alive if ends[index] > index + distance]
 
 
 Strategy = Callable[[Rules], Iterator[Candidate]]
@@ -113,21 +203,10 @@ STRATEGIES: dict[str, tuple[Strategy, ...]] = {
     "B": (nothing_unsynced,),
     "C": (names_without_data, data_without_names),
     "C2": (some_data,),
-    "E": (torn,),
+    "E": (torn, torn_before, zeros),
     "D": (all_but_one,),
 }
 """In the order in which they are tried."""
-
-
-def _node(rules: Rules, index: int) -> int:
-    return rules.model.owner(index) or NAMES
-
-
-def _moments(rules: Rules) -> Iterator[int]:
-    """Every crash after which something is different."""
-    for index in range(len(rules.model.changes)):
-        if rules.model.owner(index) is not None:
-            yield index + 1
 
 
 def _before_syncs(rules: Rules) -> Iterator[int]:
@@ -137,31 +216,54 @@ def _before_syncs(rules: Rules) -> Iterator[int]:
     yield len(rules.model.changes)
 
 
-def _between(rules: Rules, node: int, lost: Lost) -> list[int]:
-    indexes = rules.model.of_node[node]
-    return indexes[bisect_left(indexes, lost.first) : bisect_left(indexes, lost.last)]
+def _all_of(window: Window, crash: int, files: list[int]) -> State:
+    return State(crash, tuple((node, window.lost(node)) for node in files))
 
 
-def _loose_files(rules: Rules, crash: int) -> list[int]:
-    return [node for node in rules.model.of_node if node != NAMES and rules.loose(node, crash)]
+def _nearest(plan: State, crash: int) -> int:
+    """The last change that is lost, but for the one at the end."""
+    ends = [lost.last - 1 for _, lost in plan.items()]
+    return max((end for end in ends if end < crash - 1), default=plan.losses[-1][1][-1].first)
 
 
-def _loose(rules: Rules, crash: int, *, metas: bool = True) -> Iterator[tuple[int, Lost]]:
-    for node in rules.model.of_node:
-        if node == NAMES and not metas:
-            continue
-        for lost in _loose_of(rules, node, crash) if metas else _data_of(rules, node, crash):
-            yield node, lost
+def _from(several: tuple[Lost, ...], index: int) -> Iterator[Lost]:
+    for lost in several:
+        if lost.last > index:
+            yield Lost(max(lost.first, index), lost.last)
 
 
-def _loose_of(rules: Rules, node: int, crash: int) -> list[Lost]:
-    return runs(rules.loose(node, crash), rules.model.of_node[node])
+def _closed(rules: Rules, crash: int, items: list[tuple[int, Lost]], strategy: str, lost: int, kept: int) -> Iterator[Candidate]:
+    plan = rules.close(state(crash, items))
+    if plan:
+        yield Candidate(plan, strategy, lost, kept)
 
 
-def _data_of(rules: Rules, node: int, crash: int) -> list[Lost]:
-    """The writes among what can be lost of a file."""
-    loose = [i for i in rules.loose(node, crash) if isinstance(rules.model.changes[i], Write)]
-    return runs(loose, rules.model.of_node[node])
+def _without(rules: Rules, index: int, crash: int) -> Iterator[Candidate]:
+    """One change is lost, and the last one before the crash is kept."""
+    node = rules.model.owner(index)
+    if node is None or rules.model.owner(crash - 1) is None:
+        return
+    ways = [Lost(index, index + 1)]
+    if rules.profile.zeros in ("inner", "any") and _appends(rules, index):
+        ways.append(_zero(rules, index))
+    for lost in ways:
+        plan = rules.close(state(crash, [(node, lost)]))
+        if plan and plan.losses and not _loses(rules, plan, crash - 1):
+            yield Candidate(plan, "D", index, crash - 1)
+
+
+def _loses(rules: Rules, plan: State, index: int) -> bool:
+    several = plan.lost(rules.model.owner(index) or NAMES)
+    return any(one.first <= index < one.last for one in several)
+
+
+def _appends(rules: Rules, index: int) -> bool:
+    change = rules.model.changes[index]
+    return isinstance(change, Write) and rules.model.over[index] < change.length
+
+
+def _zero(rules: Rules, index: int) -> Lost:
+    return Lost(index, index + 1, rules.model.over[index], ALL, zero=True)
 
 
 def _spread(places: list[int]) -> list[int]:
@@ -179,16 +281,37 @@ def _page_cuts(rules: Rules, index: int) -> list[int]:
     return _spread(list(range(-change.position % PAGE or PAGE, change.length, PAGE)))
 
 
-def _tears(rules: Rules, index: int, change: Write) -> Iterator[Lost]:
-    over, sector, length = rules.model.over[index], rules.sector, change.length
-    if over and not rules.profile.extents:
-        for cut in _spread(list(range(-change.position % sector or sector, over, sector))):
-            yield Lost(index, index + 1, cut, over if over < length else ALL)
-            yield Lost(index, index + 1, 0, cut)
-    for cut in _spread(list(range(over + (-(change.position + over) % PAGE or PAGE), length, PAGE))):
-        yield Lost(index, index + 1, cut)
-    if over < length and rules.profile.zeros != "none":
-        yield Lost(index, index + 1, over, zero=True)
-        last_page = length - ((change.position + length) % PAGE or PAGE)
-        if last_page > over:
-            yield Lost(index, index + 1, last_page, zero=True)
+def _torn_at(rules: Rules, index: int, crash: int) -> Iterator[Candidate]:
+    change = rules.model.changes[index]
+    if isinstance(change, Write) and not rules.profile.atomic:
+        for parts in _tears(rules, index, change):
+            for candidate in _closed(rules, crash, [(change.node, part) for part in parts], "E", index, crash - 1):
+                if candidate.state.losses:
+                    yield candidate
+
+
+def _tears(rules: Rules, index: int, change: Write) -> Iterator[list[Lost]]:
+    """What of a write can be lost: its first sectors, its last, those between; pages at the end, and zeros there or between."""
+    over, length, position = rules.model.over[index], change.length, change.position
+
+    def part(lo: int, hi: int, zero: bool = False) -> Lost:
+        return Lost(index, index + 1, lo, ALL if hi == length else hi, zero)
+
+    sectors = _spread(list(range(-position % rules.sector or rules.sector, over, rules.sector)))
+    if not rules.profile.extents:
+        for cut in sectors:
+            yield [part(cut, over)]
+            yield [part(0, cut)]
+        for first, last in [(sectors[0], sectors[-1])] if len(sectors) > 1 else []:
+            yield [part(first, last)]
+            yield [part(0, first), part(last, over)]
+    pages = _spread(list(range(over + (-(position + over) % PAGE or PAGE), length, PAGE)))
+    for cut in pages:
+        yield [part(cut, length)]
+    if over < length and rules.profile.zeros in ("tail", "any"):
+        for cut in [over, *pages]:
+            yield [part(cut, length, True)]
+        yield from ([part(over, cut, True), part(cut, length)] for cut in pages[:1])
+    if rules.profile.zeros in ("inner", "any"):
+        for low, high in zip([over, *pages], pages, strict=False):
+            yield [part(low, high, True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from faultlib.explore.crash.changes import Resize, Write
@@ -111,7 +112,7 @@ class Tear:
         old = model.old[index] if index > self._order else length
         end = self._end - write.position
         edges = self._edges(index, write)
-        found = [[lo, hi, self._fate(write, lo, hi, wanted, lo >= over)] for lo, hi in zip(edges, edges[1:], strict=False)]
+        found = [[lo, hi, self._fate(write, lo, hi, wanted, lo >= over)] for lo, hi in pairwise(edges)]
         if profile.extents and any(what for lo, hi, what in found if hi <= min(over, end, old)):
             found = [[lo, hi, GONE if hi <= over else what] for lo, hi, what in found]
         for piece in found:

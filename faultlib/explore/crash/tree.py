@@ -185,7 +185,7 @@ class Tree:
             match family:
                 case "open":
                     yield from self._opened(entry, known)
-                case "write":
+                case "write" | "mmap":
                     yield from self._written(entry, known, log)
                 case "truncate":
                     if known is not None:

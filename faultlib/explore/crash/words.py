@@ -9,6 +9,7 @@ from pathlib import Path
 from faultlib.explore.crash import causes
 from faultlib.explore.crash.causes import Cause
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, Resize, Sync, Write, ZeroRange
+from faultlib.explore.crash.content import Content
 from faultlib.explore.crash.explorer import Failure
 from faultlib.explore.crash.losses import Lost, State
 from faultlib.explore.crash.model import NAMES
@@ -141,13 +142,19 @@ class Narrator:
         change = self._model.changes[cause.lost] if cause.lost >= 0 else None
         if isinstance(change, Write | Resize | ZeroRange):
             now, end = self._disk.content(cause.plan, change.node).size, State(len(self._model.changes))
-            first = self._model.initial.contents.get(change.node)
+            first = self._before(change.node, cause.plan.crash)
             then = self._disk.content(end, change.node).size
             before = f"{first.size} bytes before the run" if first else "not there before the run"
             return f"{self.name(change.node, cause.plan.crash)} has {now} bytes then ({before}, {then} at its end)"
         if isinstance(change, DirChange):
             return f"{self.text(cause.lost)} has not happened then"
         return ""
+
+    def _before(self, node: int, crash: int) -> Content | None:
+        """What a file's name led to before the run."""
+        name = next(iter(causes.names_of(self._model, node, crash)), b"?")
+        number = self._disk.names(State(0)).paths.get(name)
+        return self._model.initial.contents.get(number) if number is not None else None
 
     def _missing(self, cause: Cause) -> str:
         lost, kept = (self.short(self._op(i).place) if i >= 0 else "" for i in (cause.lost, cause.kept))

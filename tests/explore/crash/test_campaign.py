@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
@@ -102,7 +101,8 @@ def test_a_check_that_hangs_is_a_failure_of_its_own(campaign: Explore) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ({"check": None}, UsageError, "--check is missing"),
+        ({"check": "true", "acks": ("saved",)}, UsageError, "--ack saved: the command said nothing of that kind"),
+        ({"check": "true", "acks": ("(",)}, UsageError, "--ack \\(: this is no regular expression"),
         ({"check": "nowhere:f"}, UsageError, "nowhere could not be imported: ModuleNotFoundError"),
         ({"check": "checks:nothing"}, UsageError, "there is no function nothing in checks"),
         ({"check": "false"}, UsageError, "the check fails although nothing has crashed"),
@@ -211,4 +211,4 @@ def test_a_killed_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
     other = [*command[:-3], "--recover", "true", *command[-3:]]
     refused = subprocess.run(other, cwd=here, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 2 and "begun with another recover" in refused.stderr
-    assert os.listdir(tmp_path / "c" / "scratch") == []
+    assert list((tmp_path / "c" / "scratch").iterdir()) == []
