@@ -53,10 +53,9 @@ class Minimiser:
         smaller = self._with_fewer_losses(plan, promised)
         smaller = self._earlier(smaller, promised)
         promised = self.promised(smaller, promised)
-        kept = promised - 1 if self._is_promise(promised - 1) and not self._fails(smaller, promised - 1) else smaller.crash - 1
-        if not smaller.losses and not self._is_promise(kept):
+        if not smaller.losses and not promised:
             smaller = self._begin(smaller, promised)
-            kept = smaller.crash - 1
+        kept = promised - 1 if promised else self._last_change(smaller.crash)
         lost = self._lost(smaller, kept, promised)
         return Cause(kind_of(self._model, smaller, lost, kept), smaller, lost, kept, promised)
 
@@ -91,7 +90,7 @@ class Minimiser:
             smaller = state(crash, ((node, cut) for node, lost in plan.items() if (cut := _cut(lost, crash))))
             if self._rules.close(smaller) != smaller or not self._try(smaller, promised):
                 continue
-            if not smaller.losses or not self._try(State(crash), promised):
+            if not (smaller.losses or promised) or not self._try(State(crash), promised):
                 return smaller
         return plan
 
@@ -106,6 +105,9 @@ class Minimiser:
         last = min(promised, self._rules.latest(plan))
         untils = [0, *(i + 1 for i in range(last) if self._is_promise(i))]
         return untils[bisect_left(untils[:-1], True, key=lambda until: self._fails(plan, until))]
+
+    def _last_change(self, crash: int) -> int:
+        return next((i for i in range(crash - 1, -1, -1) if self._model.owner(i) is not None), -1)
 
     def _is_promise(self, index: int) -> bool:
         return index >= 0 and isinstance(self._model.changes[index], Ack)

@@ -48,7 +48,7 @@ class Outcome:
         assert self.status == 0, (self.status, self.err, self.found)
         assert not self.violations
         assert self.campaign["complete"]
-        assert self.campaign["judged"] > 2
+        assert self.campaign["judged"] >= 2
 
     def assert_found(self, *found: tuple[str, str, str]) -> None:
         """Exactly these violations, in any order."""
@@ -84,7 +84,7 @@ class Lab:
         subprocess.run(["bash", "-ec", script], cwd=self.here, check=True, stdout=subprocess.DEVNULL, timeout=60)
         return self
 
-    def crash(self, *command: str, check: str, roots: Sequence[Path] = (), **options: str) -> Outcome:
+    def crash(self, *command: str, check: str, roots: Sequence[Path] = (), patience_s: float = 150, **options: str) -> Outcome:
         """Explores a command; a check of several lines is the text of a module with a function `check`."""
         if "\n" in check:
             module = self._beside / f"checks_{self._campaigns}.py"
@@ -96,14 +96,14 @@ class Lab:
         words += [word for root in roots for word in ("--root", str(root))]
         done = subprocess.run(
             [sys.executable, "-m", "faultlib", "crash", "--json", "--campaign", folder, "--check", check, *words, "--", *command],
-            cwd=self.here, capture_output=True, text=True, timeout=150,
+            cwd=self.here, capture_output=True, text=True, timeout=patience_s,
         )  # fmt: skip
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def crash_python(self, program: str, *, check: str, **options: str) -> Outcome:
+    def crash_python(self, program: str, *, check: str, patience_s: float = 150, **options: str) -> Outcome:
         """Explores a Python program, which becomes app.py."""
         self.write("app.py", program)
-        return self.crash(sys.executable, "-B", "app.py", check=check, **options)
+        return self.crash(sys.executable, "-B", "app.py", check=check, patience_s=patience_s, **options)
 
     def crash_shell(self, script: str, *, check: str = WHOLE, **options: str) -> Outcome:
         """Explores what a shell does."""

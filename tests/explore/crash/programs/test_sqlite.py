@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from tests.explore.crash.programs.lab import POWER_CUT, UNNAMED, UNSYNCED, Lab, Outcome
+from tests.explore.crash.programs.lab import ORDER, POWER_CUT, UNNAMED, UNSYNCED, Lab, Outcome
 
 PROGRAM = """
 import sqlite3
@@ -32,6 +32,13 @@ def check(directory, output):
     assert set(rows.values()) <= {5}, "half a transaction"
     for n in output.split():
         assert int(n) in rows, "acknowledged and gone"
+"""
+
+INTEGRITY = CHECK[: CHECK.index("    rows")].replace(", output", "") + "    db.close()\n"
+OFF = """
+import sqlite3
+db = sqlite3.connect("a.db", isolation_level=None)
+db.executescript("pragma synchronous=off; update t set b = 'new'; delete from t where rowid % 3 = 0;")
 """
 
 
@@ -64,5 +71,11 @@ def test_write_ahead_log_with_normal_loses_acknowledged_rows_only(lab: Lab) -> N
 
 
 def test_off_is_found_to_tear_the_database(lab: Lab) -> None:
-    outcome = explored(lab, "delete", "off")
-    assert any(finding["symptom"].find("malformed") >= 0 or "ok" in finding["symptom"] for finding in outcome.violations), outcome.found
+    db = sqlite3.connect(lab.here / "a.db")
+    db.execute("create table t(a, b)")
+    db.executemany("insert into t values (-1, ?)", [("old" * 20,)] * 200)
+    db.commit()
+    db.close()
+    outcome = lab.crash_python(OFF, check=INTEGRITY, budget="8s")
+    assert (ORDER, "app.py:4", "app.py:4") in outcome.found
+    assert all(finding["profiles"] == POWER_CUT for finding in outcome.violations)

@@ -1,0 +1,22 @@
+"""Programs of many small writes: a budget of time is one."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.explore.crash.programs.lab import Lab
+
+PROGRAM = """
+import os
+fd = os.open("f", os.O_WRONLY | os.O_TRUNC)
+for n in range(400):
+    os.write(fd, b"new\\n")
+"""
+
+
+@pytest.mark.xfail(reason="a strategy that yields nothing for long does not look at the clock", strict=True, raises=subprocess.TimeoutExpired)
+def test_a_budget_of_time_holds(lab: Lab) -> None:
+    outcome = lab.write("f", "old\n").crash_python(PROGRAM, check="true", budget="3s", patience_s=25)
+    assert not outcome.campaign["complete"]
