@@ -37,8 +37,8 @@ def failed_syncs(spec: Spec, tell: Callable[[Counts], None]) -> Iterator[Further
         folder = spec.folder / f"fsync-{len(seen)}"
         again = spec._replace(folder=folder, budget=Budget(states=MOST_STATES), rules=(rule,), status=None)
         place = op.place.removeprefix(f"{spec.cwd}/")
-        missing = f"after {op.name} has failed at {place}, the data have to be written again, or given up: trying it again is no use"
         label = f"after {op.name} has failed at {place}"
+        missing = f"{label}, the data have to be written again, or given up: trying it again is no use"
         yield Further(label, lambda again=again: explore(again, tell), missing)  # type: ignore[misc]
 
 
