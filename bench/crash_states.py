@@ -122,7 +122,7 @@ def main() -> None:
         "database, 300 writes": database,
         "100 files, 300 steps": files,
         "database, 20,000 writes": lambda: database(20_000, 1_000),
-        "100 files, 20,000 steps": lambda: files(1_000, 20_000),
+        "1,000 files, 20,000 steps": lambda: files(1_000, 20_000),
         "log, 20,000 unsynced": lambda: database(20_000, 1),
     }
     for name, make in subjects.items():

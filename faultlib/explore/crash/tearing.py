@@ -24,7 +24,8 @@ class Tear:
     """One file at one crash. Its changes are gone through once, in order: what is lost can only take later ones with it.
 
     `_stale` are the stretches of the file of which an earlier version is on the disk: nothing later can be there. `_end` is the
-    size that is left of it when an append is lost, NEVER when none is. `_tail`: what is appended from now on can be zeros, or lost.
+    size that is left of it when an append is lost, NEVER when none is. `_tail`: what is appended from now on can be zeros, or
+    lost. `_last_data`: the last write with appended data that are there, and how far.
     """
 
     def __init__(self, rules: Rules, node: int, crash: int, order: int) -> None:
