@@ -3,8 +3,8 @@
 Sources: jbd2 and ext4 (fs/jbd2/commit.c, fs/ext4/inode.c and fsync.c: one running transaction, data=ordered, delayed
 allocation), XFS (fs/xfs/xfs_file.c, xfs_aops.c: the size is logged when the data have been written), btrfs
 (fs/btrfs/tree-log.c, ordered-data.c), fsync(2), rename(2), sync_file_range(2); Pillai et al., "All File Systems Are Not Created
-Equal" (OSDI 2014), Bornholt et al., "Specifying and Checking File System Crash-Consistency Models" (ASPLOS 2016); Rebello et al., "Can
-Applications Recover from fsync Failures?" (ATC 2020).
+Equal" (OSDI 2014), Bornholt et al., "Specifying and Checking File System Crash-Consistency Models" (ASPLOS 2016);
+Rebello et al., "Can Applications Recover from fsync Failures?" (ATC 2020).
 """
 
 from __future__ import annotations
