@@ -1,10 +1,10 @@
 """What kinds of file systems promise, and which changes their syncs make durable.
 
-Sources: jbd2 and ext4 (fs/jbd2/commit.c, fs/ext4/inode.c and fsync.c: one running transaction, data=ordered, delayed allocation),
-XFS (fs/xfs/xfs_file.c, xfs_aops.c: the size is logged when the data have been written), btrfs (fs/btrfs/tree-log.c,
-ordered-data.c), fsync(2), rename(2), sync_file_range(2); Pillai et al., "All File Systems Are Not Created Equal" (OSDI 2014), Bornholt et al.,
-"Specifying and Checking File System Crash-Consistency Models" (ASPLOS 2016); Rebello et al., "Can Applications Recover from fsync
-Failures?" (ATC 2020).
+Sources: jbd2 and ext4 (fs/jbd2/commit.c, fs/ext4/inode.c and fsync.c: one running transaction, data=ordered, delayed
+allocation), XFS (fs/xfs/xfs_file.c, xfs_aops.c: the size is logged when the data have been written), btrfs
+(fs/btrfs/tree-log.c, ordered-data.c), fsync(2), rename(2), sync_file_range(2); Pillai et al., "All File Systems Are Not Created
+Equal" (OSDI 2014), Bornholt et al., "Specifying and Checking File System Crash-Consistency Models" (ASPLOS 2016);
+Rebello et al., "Can Applications Recover from fsync Failures?" (ATC 2020).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Profile(NamedTuple):
 
     `atomic`: nothing is lost but the rest of the call under way. `ordered`: changes of metadata reach the disk in the order in
     which they were made, and the blocks and size of an append not before them. `prefixes`: what is left of appends is a prefix,
-    in pages. `extents`: an overwrite is all there or not at all. `own_names`: an fsync makes the names of its file durable, before
-    those of others. `zeros`: which of the pages that were appended may be zeros when the size is there already: those at the end,
-    only those before data, or any.
+    in pages. `extents`: an overwrite is all there or not at all. `own_names`: an fsync makes the names of its file durable,
+    before those of others. `zeros`: which of the pages that were appended may be zeros when the size is there already: those at
+    the end, only those before data, or any.
     """
 
     name: str

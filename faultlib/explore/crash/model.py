@@ -33,11 +33,11 @@ class Model:
     """What happened, in order. Indexes are those of `changes`; a crash at `k` is one after the first k of them.
 
     `of_node` has the indexes of the changes of each file's content, and of all directories under NAMES. `over[i]` is how many of
-    a write's bytes overwrite what was in the file then; the others append. `old[i]` is how many of them are not behind all data: a
-    file that was made longer is zeros there, and has no blocks. `metas` are the indexes of the changes that go through a journal:
-    entries of directories, and sizes that were set. `names_of` has the changes of directories by each file and directory that they
-    are about, `entries_of` those of each directory's entries, `grown` those by which a file got blocks or another size, `made` the
-    one that a node came into being with.
+    a write's bytes overwrite what was in the file then; the others append. `old[i]` is how many of them are not behind all data:
+    a file that was made longer is zeros there, and has no blocks. `metas` are the indexes of the changes that go through a
+    journal: entries of directories, and sizes that were set. `names_of` has the changes of directories by each file and
+    directory that they are about, `entries_of` those of each directory's entries, `grown` those by which a file got blocks or
+    another size, `made` the one that a node came into being with.
     """
 
     def __init__(self, tree: Tree, initial: Initial, changes: Sequence[Change]) -> None:

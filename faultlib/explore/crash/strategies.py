@@ -111,7 +111,8 @@ def prefixes(rules: Rules) -> Iterator[Candidate]:
 def nothing_unsynced(rules: Rules) -> Iterator[Candidate]:
     """B: all is lost that no sync has made durable, in the moment before each sync and at the end."""
     for crash in _before_syncs(rules):
-        losses = [(node, tuple(runs(rules.loose(node, crash), rules.model.of_node[node]))) for node in sorted(rules.model.of_node)]
+        of_node = rules.model.of_node
+        losses = [(node, tuple(runs(rules.loose(node, crash), of_node[node]))) for node in sorted(of_node)]
         plan = State(crash, tuple((node, lost) for node, lost in losses if lost))
         if plan.losses:
             yield Candidate(plan, "B", plan.losses[-1][1][-1].first, crash - 1)
@@ -121,6 +122,8 @@ def names_without_data(rules: Rules) -> Iterator[Candidate]:
     """C: directories and sizes up to a moment, without the data that no sync has made durable."""
     window = Window(rules)
     for crash in window.moments():
+        if isinstance(rules.model.changes[crash - 1], Write):
+            continue  # it is lost as well: the same as before it
         plan = _all_of(window, crash, window.files())
         if plan.losses:
             yield Candidate(plan, "C", _nearest(plan, crash), crash - 1)
@@ -187,7 +190,7 @@ def zeros(rules: Rules) -> Iterator[Candidate]:
 
 
 def all_but_one(rules: Rules) -> Iterator[Candidate]:
-    """D: one change is lost, and what cannot be kept without it; others behind it are kept: the last one, then up to ever later ones."""
+    """D: one change is lost, and what cannot be kept without it; others are kept, up to the last, then up to ever later ones."""
     count = len(rules.model.changes)
     if rules.profile.atomic:
         return
@@ -265,10 +268,11 @@ def _without(rules: Rules, index: int, crash: int) -> Iterator[Candidate]:
 
 
 def _is_free(rules: Rules, node: int, lost: int, kept: int) -> bool:
-    """Whether a change can be kept without another, as far as that is seen at once."""
-    changes, profile = rules.model.changes, rules.profile
-    if profile.ordered and not isinstance(changes[lost], Write) and not isinstance(changes[kept], Write):
-        return rules.durable[kept] <= kept + 1
+    """Whether a change, the last one, can be kept without another, as far as that is seen at once."""
+    model, profile = rules.model, rules.profile
+    if profile.ordered and not isinstance(model.changes[lost], Write):
+        last = model.changes[kept]
+        return isinstance(last, Write) and model.old[kept] == last.length
     return not (profile.prefixes and node == rules.model.owner(kept) and _appends(rules, lost) and _appends(rules, kept))
 
 

@@ -1,4 +1,4 @@
-"""What is lost of one file with some of its writes: the rest of a sector, of a page, of an extent, and what was appended behind."""
+"""What is lost of a file with some of its writes: the rest of a sector, a page, an extent, and what was appended behind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ Piece = tuple[int, int, int]
 class Tear:
     """One file at one crash. Its changes are gone through once, in order: what is lost can only take later ones with it.
 
-    `_stale` are the stretches of the file of which an earlier version is on the disk: nothing later can be there. `_end` is the size
-    that is left of it when an append is lost, NEVER when none is. `_tail`: what is appended from now on can be zeros, or lost.
+    `_stale` are the stretches of the file of which an earlier version is on the disk: nothing later can be there. `_end` is the
+    size that is left of it when an append is lost, NEVER when none is. `_tail`: what is appended from now on can be zeros, or
+    lost. `_last_data`: the last write with appended data that are there, and how far.
     """
 
     def __init__(self, rules: Rules, node: int, crash: int, order: int) -> None:
@@ -109,7 +110,8 @@ class Tear:
     def _pieces(self, index: int, write: Write, wanted: list[Lost]) -> list[Piece]:
         model, profile, length = self._rules.model, self._profile, write.length
         over = model.over[index]
-        if write.position >= self._end or (len(wanted) == 1 and wanted[0].whole):
+        never = index > self._order and not model.old[index]
+        if never or write.position >= self._end or (len(wanted) == 1 and wanted[0].whole):
             return [(lo, hi, GONE) for lo, hi in ((0, over), (over, length)) if lo < hi]
         old = model.old[index] if index > self._order else length
         end = self._end - write.position

@@ -238,7 +238,7 @@ class Namespaces:
         listing.files, listing.numbers, listing.folders = tuple(files), frozenset(files), tuple(reversed(folders))
 
     def _token(self, number: int) -> bytes:
-        """What is always the same about a node: all of it, but for the content of files that change and the entries of directories."""
+        """What is always the same about a node: not the content of files that change, nor the entries of directories."""
         node = self._model.nodes[number]
         own = b"%d" % number if node.kind == "file" and number not in self._varying else node.target.hex().encode()
         return b"%s %s" % (node.kind.encode(), own)
