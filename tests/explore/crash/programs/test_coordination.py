@@ -41,7 +41,8 @@ def check(directory):
 
 def prepared(lab: Lab, program: str, before: Iterable[str] = ()) -> list[str]:
     tool = [sys.executable, "-B", str(HOUSE / program)]
-    lab.prepare("\n".join(f"{shlex.join(tool)} {command}" for command in ("leader init", "leader add-task fetch --id fetch", *before)))
+    commands = ("leader init", "leader add-task fetch --id fetch", *before)
+    lab.prepare("\n".join(f"{shlex.join(tool)} {command}" for command in commands))
     return tool
 
 

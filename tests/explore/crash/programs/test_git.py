@@ -21,7 +21,7 @@ SYNCED = "git -c core.fsync=all -c core.fsyncMethod=fsync"
 
 def add_and_commit(lab: Lab, git: str) -> Outcome:
     lab.prepare(REPOSITORY)
-    return lab.crash_shell(f"{git} add . && {git} commit -q -m two", check="git fsck --full --strict && git status && git log", budget="60s")
+    return lab.crash_shell(f"{git} add . && {git} commit -q -m two", check="git fsck --full --strict && git status && git log")
 
 
 def test_commit_with_default_settings(lab: Lab) -> None:

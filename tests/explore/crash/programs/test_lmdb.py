@@ -42,29 +42,16 @@ def explored(lab: Lab, more: str) -> Outcome:
     return lab.crash_python(PROGRAM.format(more), check=CHECK)
 
 
-MAPPED = pytest.mark.xfail(reason="the last stores to its mapped lock.mdb are not recorded: refused as incomplete", strict=True)
-
-
-@MAPPED
 def test_clean(lab: Lab) -> None:
     explored(lab, "").assert_clean()
 
 
-@MAPPED
+@pytest.mark.xfail(reason="msync is not taken for a sync", strict=True)
 def test_clean_with_a_writable_map(lab: Lab) -> None:
     explored(lab, ", writemap=True").assert_clean()
 
 
-@MAPPED
 def test_without_sync_of_its_meta_page_a_commit_can_be_lost(lab: Lab) -> None:
     outcome = explored(lab, ", metasync=False")
     assert {found.kind for found in outcome.found} == {UNSYNCED}
     assert {found.kept for found in outcome.found} == {"app.py:8"}
-
-
-def test_what_is_not_known_is_not_explored(lab: Lab) -> None:
-    outcome = explored(lab, "")
-    assert outcome.status == 3
-    assert "the recording is incomplete" in outcome.err
-    assert "lock.mdb should have other contents" in outcome.err
-    assert "data.mdb" not in outcome.err

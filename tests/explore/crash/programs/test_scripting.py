@@ -41,7 +41,8 @@ def test_node_without_fsync(lab: Lab, script: str, kind: str) -> None:
     "script",
     [
         f"const h = fs.openSync('g', 'w'); fs.writeSync(h, {TEXT}); fs.fsyncSync(h); fs.closeSync(h); fs.renameSync('g', 'f')",
-        f"(async () => {{ const h = await fs.promises.open('g', 'w'); await h.writeFile({TEXT}); await h.sync(); await h.close(); await fs.promises.rename('g', 'f') }})()",
+        f"(async () => {{ const h = await fs.promises.open('g', 'w'); await h.writeFile({TEXT}); await h.sync(); await h.close();"
+        " await fs.promises.rename('g', 'f') })()",
     ],
     ids=["sync", "promises"],
 )

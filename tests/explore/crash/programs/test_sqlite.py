@@ -1,4 +1,4 @@
-"""SQLite: its rollback journal with FULL loses what was acknowledged, as its manual says; EXTRA and the write-ahead log do not."""
+"""SQLite: its rollback journal with FULL loses what was acknowledged, as its manual says; EXTRA and the other log do not."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_rollback_journal_with_full_has_exactly_one_durability_finding(lab: Lab)
     assert finding["title"] == "a.db-journal can be there again although it was acknowledged: its name is not durable"
 
 
-@pytest.mark.parametrize(("journal", "synchronous"), [("delete", "extra"), ("wal", "full"), ("persist", "full"), ("truncate", "full")])
+@pytest.mark.parametrize(
+    ("journal", "synchronous"), [("delete", "extra"), ("wal", "full"), ("persist", "full"), ("truncate", "full")]
+)
 def test_clean(lab: Lab, journal: str, synchronous: str) -> None:
     explored(lab, journal, synchronous).assert_clean()
 
