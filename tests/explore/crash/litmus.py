@@ -195,6 +195,13 @@ LITMUS = {
         (("truncate", "f", 3), ("pwrite", "f", 1, "b"), ("pwrite", "f", 2, "c")), OLD, "f:a|f:a..|f:ab.|f:abc",
         {"ext4": "f:a.c", "posix": "f:a.c|f:ab"},
     ),
+    "write across the old end of a file made longer": Litmus(
+        (("truncate", "f", 3), ("pwrite", "f", 0, "bcd")), OLD, "f:a|f:a..|f:bcd", {"ext4": "f:b", "posix": ""}, unit=100,
+    ),
+    # One sector: the new size with the old sector, or the new sector with the old size, but no half of it.
+    "overwrite and append at once": Litmus(
+        (("pwrite", "f", 0, "bc"),), OLD, "f:a|f:bc", {"ext4": "f:b|f:a.", "xfs": "f:b", "btrfs": "f:b", "posix": "f:b|f:a."}, unit=100,
+    ),
     # Three changes of directories, in their order or not.
     "creat, mkdir, unlink": Litmus(
         (("create", "x"), ("mkdir", "d"), ("unlink", "f")), OLD, "f:a|f:a x:|d/ f:a x:|d/ x:",

@@ -152,7 +152,7 @@ class Program:
         change = self.changes[index]
         if not isinstance(change, Write):
             return [(0, -1)]
-        edges = {0, self.model.over[index], change.length}
+        edges = {0, self.model.old[index], self.model.over[index], change.length}
         edges |= {at - change.position for at in range(0, change.position + change.length, sector) if at > change.position}
         return list(zip(sorted(edges), sorted(edges)[1:], strict=False))
 

@@ -132,7 +132,10 @@ def test_what_is_looked_at_is_allowed(program, profile, sector) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", LITMUS)
 def test_closing_loses_the_least(name: str, profile: str) -> None:
-    """Of all that is allowed and has lost something, what closing gives has lost no more than any other."""
+    """Of all that is allowed and has lost something, what closing gives has lost no more than any other.
+
+    But for a write that is cut off where the file once ended: only the loss of a size can do that, alone it takes the sector along.
+    """
     litmus = LITMUS[name]
     program = litmus.program()
     rules = Rules(PROFILES[profile], program.model, litmus.sector)
@@ -142,4 +145,6 @@ def test_closing_loses_the_least(name: str, profile: str) -> None:
             alone = State(plan.crash, ((item[0], (item[1],)),))
             closed = rules.close(alone)
             assert closed is not None
+            if item[1].lo and item[1].lo == program.model.old[item[1].first] < program.model.over[item[1].first]:
+                continue
             assert is_less(program, closed, plan)
