@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -111,14 +112,10 @@ def read_budget(text: str | None) -> Budget:
 
     if text is None:
         return Budget()
-    units = {"s": 1, "m": 60, "h": 3600}
-    try:
-        if text[-1:] in units:
-            seconds = float(text[:-1]) * units[text[-1]]
-            if seconds > 0:
-                return Budget(seconds=seconds)
-        elif int(text) > 0:
-            return Budget(states=int(text))
-    except ValueError:
-        pass
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)([smh]?)", text)
+    if found and float(found[1]):
+        if found[2]:
+            return Budget(seconds=float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]])
+        if found[1].isdigit():
+            return Budget(states=int(found[1]))
     raise UsageError(f"--budget {text}: a number of states, as 5000, or a time, as 30s, 5m or 1h")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from faultlib.commands.crash import read_budget
 from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell
 from faultlib.explore.crash.campaign import Nothing
@@ -50,7 +51,7 @@ def hangs():
         time.sleep(600)
 """
 FILES = {"data.json": OLD, "checks.py": CHECKS}
-PARSES = f"{sys.executable} -c \"import json; json.load(open('data.json'))\""
+PARSES = f"'{sys.executable}' -c \"import json; json.load(open('data.json'))\""
 
 
 @pytest.mark.parametrize("check", [PARSES, "checks.py:parses", "checks:parses"])
@@ -271,7 +272,7 @@ def test_a_second_crash_comes_during_recovery(first: str, second: str, held: boo
     (tmp_path / "program.py").write_text(JOURNALED.replace("FIRST", first).replace("SECOND", second))
     (tmp_path / "data.json").write_text(OLD)
     command = [sys.executable, "-m", "faultlib", "crash", "--nested", "--json", "--profile", "kill", "--check", PARSES]
-    command += ["--recover", f"{sys.executable} program.py recover", "--", sys.executable, "program.py"]
+    command += ["--recover", f"'{sys.executable}' program.py recover", "--", sys.executable, "program.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == (0 if held else 1), done.stderr
     titles = [finding["title"] for finding in json.loads(done.stdout)["findings"]]
@@ -282,3 +283,17 @@ def test_a_second_crash_needs_a_recovery(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "faultlib", "crash", "--nested", "--check", "true", "--", "true"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "give --recover" in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [(None, Budget()), ("5000", Budget(states=5000)), ("30s", Budget(seconds=30)), ("1.5m", Budget(seconds=90)), ("2h", Budget(seconds=7200))],
+)
+def test_a_budget_is_states_or_a_time(text: str | None, budget: Budget) -> None:
+    assert read_budget(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "0s", "s", "5x", "5 m", "inf", "nan"])
+def test_what_is_no_budget(text: str) -> None:
+    with pytest.raises(UsageError, match="a number of states, as 5000, or a time"):
+        read_budget(text)
