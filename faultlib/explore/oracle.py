@@ -54,13 +54,17 @@ def run(command: str | Sequence[str], cwd: Path, timeout_s: float, promise: Prom
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         output, _ = child.communicate()
-        return Verdict(HANG, f"still running after {timeout_s:g} s\n" + _shown(output))
+        return Verdict(HANG, f"still running after {timeout_s:g} s\n" + shown(output))
     finally:
         _end_group(child.pid)
-    if child.returncode == 0:
-        return Verdict(PASS, _shown(output))
-    status = f"signal {-child.returncode}" if child.returncode < 0 else f"status {child.returncode}"
-    return Verdict(FAIL, f"{status}\n{_shown(output)}")
+    return verdict(child.returncode, output)
+
+
+def verdict(code: int, output: bytes) -> Verdict:
+    """Returns what a command's exit status (or, negative, signal) and its output amount to."""
+    if code == 0:
+        return Verdict(PASS, shown(output))
+    return Verdict(FAIL, f"{f'signal {-code}' if code < 0 else f'status {code}'}\n{shown(output)}")
 
 
 def _end_group(pid: int) -> None:
@@ -71,7 +75,8 @@ def _end_group(pid: int) -> None:
         return
 
 
-def _shown(output: bytes) -> str:
+def shown(output: bytes) -> str:
+    """Returns output as text, without the middle if that is long."""
     text = output.decode("utf-8", "replace").strip()
     return text if len(text) <= MOST_OUTPUT else f"{text[: MOST_OUTPUT // 2]}\n...\n{text[-MOST_OUTPUT // 2 :]}"
 
