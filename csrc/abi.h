@@ -295,7 +295,7 @@ struct fl_fork {
     int32_t pid;                /* of the run that is not over, 0: there is none */
     int32_t status;             /* of the last run, as wait gives it; FL_FORK_IMPOSSIBLE: there was none */
     uint32_t roots;             /* in the strings: directories whose files must not be open; an empty one is the last */
-    uint32_t reserved;
+    uint32_t quick;             /* runs may end without taking down what nobody needs */
 };
 
 struct fl_ctl {

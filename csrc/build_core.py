@@ -82,8 +82,8 @@ ffi.set_source(
     "faultlib._core",
     '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n#include "cleanup.h"\n',
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
-             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "lend.c", "cleanup.c", "spill.c", "datalog_spill.c",
-                          "spawn.c", "await.c")],
+             for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "lend.c", "cleanup.c", "spill.c",
+                          "datalog_spill.c", "spawn.c", "await.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
     depends=[str(p) for p in HERE.rglob("*.h")] + [str(p) for p in HERE.rglob("*.def")],

@@ -4,6 +4,7 @@
  * children, files of the roots) is refused: the process goes on as if nothing had been asked. Single-threaded from here on, so
  * there are static buffers. */
 #include "append.h"
+#include "forkpoint.h"
 #include "shim.h"
 #include "sys.h"
 #include <errno.h>
@@ -24,6 +25,7 @@ struct kernel_action { void *handler; uint64_t flags; void *restorer; uint64_t m
 
 static struct { int fd; long at; } files[MOST_FILES]; /* regular files, and where they stand */
 static unsigned n_files;
+static int is_quick; /* the run that is asked for may end quickly */
 static char directory[FL_PATH_MAX];
 static char buffer[FL_PATH_MAX + 512];
 
@@ -142,22 +144,21 @@ static uint32_t look_at(int fd)
 
 struct entry { uint64_t inode, offset; uint16_t length; uint8_t type; char name[]; };
 
-static uint32_t look_at_descriptors(void)
+uint32_t fl_each_descriptor(uint32_t (*look)(int fd))
 {
     char room[1024] __attribute__((aligned(8)));
-    uint32_t why = FL_FORK_FINE;
+    uint32_t answer = 0;
     long got, fd = fl_sys(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0)
         return FL_FORK_DESCRIPTORS;
-    n_files = 0;
-    while (!why && (got = fl_sys3(SYS_getdents64, fd, room, sizeof room)) > 0)
-        for (long at = 0; !why && at < got; at += ((struct entry *)(room + at))->length) {
+    while (!answer && (got = fl_sys3(SYS_getdents64, fd, room, sizeof room)) > 0)
+        for (long at = 0; !answer && at < got; at += ((struct entry *)(room + at))->length) {
             const char *name = ((struct entry *)(room + at))->name;
             int one = *name == '.' ? -1 : (int)fl_number_at(&name, 10);
-            why = one == (int)fd ? FL_FORK_FINE : look_at(one);
+            answer = one < 0 || one == (int)fd ? 0 : look(one);
         }
     fl_sys1(SYS_close, fd);
-    return why;
+    return answer;
 }
 
 static uint32_t why_not(void)
@@ -166,7 +167,8 @@ static uint32_t why_not(void)
         return FL_FORK_THREADS;
     if (has_children())
         return FL_FORK_CHILDREN;
-    uint32_t why = look_at_descriptors();
+    n_files = 0;
+    uint32_t why = fl_each_descriptor(look_at);
     if (why)
         return why;
     if (fl_sys3(SYS_getcwd, directory, sizeof directory, 0) <= 0 || directory[0] != '/')
@@ -218,6 +220,7 @@ static int run(void)
     struct fl_fork *all = &fl_ctl->fork;
     int status = FL_FORK_IMPOSSIBLE, pid = -1;
     put_back();
+    is_quick = __atomic_load_n(&all->quick, __ATOMIC_ACQUIRE) != 0;
     if (!fl_sys1(SYS_chdir, directory) && !(pid = fl_fork_apart()))
         return 1;
     fl_sys1(SYS_chdir, "/"); /* holds no mount */
@@ -241,9 +244,12 @@ static void serve(void)
     fl_sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     fl_sys(SYS_rt_sigaction, SIGCHLD, &usual, &action, sizeof all);
     fl_sys1(SYS_chdir, "/");
+    fl_make_python_quick();
     change_state(FL_FORK_READY);
     for (uint32_t done = 0; wait_for_order(done); done++)
         if (run()) {
+            if (!is_quick)
+                fl_leave_python_alone();
             fl_sys1(SYS_setsid, 0);
             fl_sys(SYS_rt_sigaction, SIGCHLD, &action, 0, sizeof all);
             fl_sys(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof all);

@@ -21,9 +21,9 @@ from faultlib.inject.session import Session
 _LITERAL = re.compile(r"""'[^']*'|"[^"$`\\!]*\"""")
 _SPECIAL = frozenset("|&;<>()$`\\*?[]#~!{}\n\"'")
 _SHELL = frozenset(
-    "! . : [ [[ alias bg break case cd command continue do done echo elif else esac eval exec exit export false fg fi for getopts hash "
-    "if in jobs kill local printf pwd read readonly return set shift source test then time times trap true type ulimit umask unalias "
-    "unset until wait while".split()
+    "! . : [ [[ alias bg break case cd command continue do done echo elif else esac eval exec exit export false fg fi for getopts "
+    "hash if in jobs kill local printf pwd read readonly return set shift source test then time times trap true type ulimit umask "
+    "unalias unset until wait while".split()
 )
 OUTPUT = "output"
 
@@ -42,8 +42,8 @@ def plain_words(command: str, cwd: Path, path: str | None = None) -> list[str] |
 class ForkServer:
     """One command, ready to be run many times in the same place. For the first process of a cell, or for a test.
 
-    `folder` is where the output goes; it has to be out of the way of `points.roots`. `why_not` says why the command cannot be forked;
-    then `run` must not be called.
+    `folder` is where the output goes; it has to be out of the way of `points.roots`. `why_not` says why the command cannot be
+    forked; then `run` must not be called. `quick`: a Python does not take itself down at the end of a run.
     """
 
     def __init__(
@@ -55,13 +55,15 @@ class ForkServer:
         self._output = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._before = 0
         self.why_not: str | None = None
+        self.quick = True
         try:
             with _sessions_in(folder):
                 self._session = Session(cwd=cwd)
             self._point = ForkPoint(self._session, points)
             self._process = self._session.popen(
-                words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
-            )
+                words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
+                start_new_session=True,
+            )  # fmt: skip
             self.why_not = self._point.wait(timeout_s, self._is_alive)
         except (FaultlibError, OSError) as error:
             self.why_not = str(error)
@@ -79,7 +81,7 @@ class ForkServer:
     def run(self, timeout_s: float) -> Verdict | None:
         """Returns the verdict of one run; None if there could be none."""
         os.ftruncate(self._output, self._before)
-        self._point.begin()
+        self._point.begin(self.quick)
         if not self._point.end(timeout_s, self._is_alive):
             if not self._is_alive():
                 return None

@@ -32,8 +32,8 @@ _WHY: dict[int, str] = {
 
 
 class Points(NamedTuple):
-    """Where to stop: at any call that names one of `paths` (globs), or opens one of the directories `listings` (globs) to list it, or
-    changes something below `roots`.
+    """Where to stop: at any call that names one of `paths` (globs), or opens one of the directories `listings` (globs) to list
+    it, or changes something below `roots`.
     """
 
     paths: tuple[str, ...]
@@ -86,8 +86,9 @@ class ForkPoint:
             if not self._await("state", state, SLICE_S) and not is_alive() and self._fork.state == state:
                 return "it does not look at the files"
 
-    def begin(self) -> None:
-        """Asks for a run."""
+    def begin(self, quick: bool = False) -> None:
+        """Asks for a run; `quick`: a Python may leave out of its end what nobody sees."""
+        self._fork.quick = quick
         self._fork.asked += 1
         lib.fl_wake(ffi.addressof(self._fork, "asked"))
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import oracle
 from faultlib.explore.crash import fixture, record, recording
-from faultlib.explore.crash.explorer import Budget, Counts, Explorer
-from faultlib.explore.crash.judge import Case, Judge, Judges, Oracle
+from faultlib.explore.crash.checks import Checks
+from faultlib.explore.crash.explorer import Budget, Counts, Explorer, Failure
+from faultlib.explore.crash.judge import Case, Distrust, Judge, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.profiles import PROFILES
 from faultlib.explore.crash.record import Incomplete, Run
@@ -22,7 +23,6 @@ from faultlib.explore.crash.store import Store
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.words import Narrator
 from faultlib.explore.finding import Campaign, Finding
-from faultlib.explore.oracle import Promise, Verdict
 
 FINDINGS = "findings"
 SECTORS = (512, 4096)
@@ -68,14 +68,12 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
         store.settle(**_settings(spec, run))
         recorded = _recorded(run, spec)
         disk = Disk(recorded.model)
-        judge = _oracle(spec)
-        with Judges(lambda: Judge(recorded, disk, spec.folder, judge), spec.jobs) as judges:
-            notes = _try_undamaged(recorded, judges)
-            explorer = Explorer(
-                recorded, disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
-                needs_promises=spec.check is not None and oracle.Function.is_one(spec.check), tell=tell,
-            )  # fmt: skip
-            failures = explorer.run()
+        try:
+            notes, explorer, failures = _explored(spec, recorded, disk, store, _checks(spec), tell)
+        except Distrust as error:
+            store.forget()
+            notes, explorer, failures = _explored(spec, recorded, disk, store, _checks(spec, forks=False), tell)
+            notes.append(f"every state was judged twice: {error}")
     narrator = Narrator(recorded, disk, spec.sector)
     findings = [narrator.finding(number, failure) for number, failure in enumerate(failures, 1)]
     findings = [_write(spec, run, recorded, finding) for finding in findings]
@@ -85,6 +83,20 @@ def explore(spec: Spec, tell: Callable[[Counts], None] = lambda _: None) -> Camp
         counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, spec.seed, counts.complete,
         tuple(notes + _not_covered(recorded, counts)), tuple(findings),
     )  # fmt: skip
+
+
+def _explored(
+    spec: Spec, recorded: Recording, disk: Disk, store: Store, checks: Checks, tell: Callable[[Counts], None]
+) -> tuple[list[str], Explorer, list[Failure]]:
+    """Explores with these checks. Raises Distrust."""
+    with Judges(lambda: Judge(recorded, disk, spec.folder, checks), spec.jobs) as judges:
+        notes = _try_undamaged(recorded, judges)
+        explorer = Explorer(
+            recorded, disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
+            needs_promises=spec.check is not None and oracle.Function.is_one(spec.check), tell=tell,
+        )  # fmt: skip
+        failures = explorer.run()
+        return notes + judges.notes, explorer, failures
 
 
 def check_spec(spec: Spec) -> None:
@@ -135,20 +147,10 @@ def _outside(recorded: Recording) -> str:
     return f"it wrote to {', '.join(recorded.outside[:5])}" if recorded.outside else ""
 
 
-def _oracle(spec: Spec) -> Oracle:
+def _checks(spec: Spec, forks: bool = True) -> Checks:
     if spec.check is None:
         raise UsageError("--check is missing: a command, or module:function, that tells a good state from a bad one")
-    function = oracle.Function(spec.check, spec.cwd) if oracle.Function.is_one(spec.check) else None
-    command, recover, timeout_s = spec.check, spec.recover, spec.timeout_s
-
-    def judge(cwd: Path, case: Case, promise: Promise) -> Verdict:
-        if recover is not None:
-            verdict = oracle.run(recover, cwd, timeout_s)
-            if verdict.failed:
-                return Verdict(oracle.RECOVERY, verdict.text)
-        return function(cwd, timeout_s, promise) if function else oracle.run(command, cwd, timeout_s, promise)
-
-    return judge
+    return Checks(spec.check, spec.recover, spec.cwd, spec.timeout_s, forks)
 
 
 def _try_undamaged(recorded: Recording, judges: Judges) -> list[str]:

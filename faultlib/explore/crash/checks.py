@@ -1,0 +1,154 @@
+"""The check and the recovery of a campaign: each in the fastest way that was seen to come to the same as the plain one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from faultlib.explore import oracle
+from faultlib.explore.crash import volatile
+from faultlib.explore.crash.judge import Bench, Case, Distrust
+from faultlib.explore.crash.losses import State
+from faultlib.explore.forkserver import ForkServer, plain_words
+from faultlib.explore.oracle import Promise, Verdict
+from faultlib.inject.forkpoint import Points
+
+NOT_COMPARED = "__pycache__"
+STARTED_ANEW = "the {} is started anew for each state, which takes longer: {}"
+
+
+class Command:
+    """A command: run as a fork of itself where that is possible, else started anew."""
+
+    def __init__(self, title: str, text: str, cwd: Path, timeout_s: float) -> None:
+        self.title = title
+        self.words = plain_words(text, cwd)
+        self._text = text
+        self._timeout_s = timeout_s
+        self.server: ForkServer | None = None
+
+    def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
+        """Starts the server of forks, where some state is. Returns why there is none."""
+        server = ForkServer(self.words or [], cwd, points, folder, timeout_s=self._timeout_s)
+        if server.why_not is None:
+            self.server = server
+        return server.why_not
+
+    def plainly(self, cwd: Path, promise: Promise | None) -> Verdict:
+        """Runs it anew."""
+        return oracle.run(self.words or self._text, cwd, self._timeout_s, promise)
+
+    def quickly(self, cwd: Path, promise: Promise | None) -> Verdict:
+        """Runs it in the fastest way there is."""
+        return (self.server.run(self._timeout_s) if self.server else None) or self.plainly(cwd, promise)
+
+    def close(self) -> None:
+        """Ends the server."""
+        if self.server:
+            self.server.close()
+            self.server = None
+
+
+Way = Callable[[Path, Promise | None], Verdict]
+
+
+class Checks:
+    """Judges states by a check, after a recovery if there is one. With `forks` false, every command is started anew."""
+
+    def __init__(self, check: str, recover: str | None, cwd: Path, timeout_s: float, forks: bool = True) -> None:
+        self.notes: list[str] = []
+        self.pids = set[int]()
+        self._timeout_s = timeout_s
+        self._function = oracle.Function(check, cwd) if oracle.Function.is_one(check) else None
+        self._check = None if self._function else Command("check", check, cwd, timeout_s)
+        self._recover = Command("recovery", recover, cwd, timeout_s) if recover is not None else None
+        self._forks = forks
+        self._is_confirmed = False
+
+    def prepare(self, bench: Bench) -> None:
+        """Starts servers of forks and tries them on the first and the last state."""
+        commands = [one for one in (self._recover, self._check) if one and one.words and self._forks]
+        points = volatile.points(bench.recording.model) if commands else None
+        for one in commands:
+            assert points is not None
+            with bench.mounted(State(len(bench.recording.model.changes))):
+                why = one.start(bench.cwd, points, bench.scratch)
+                self.pids |= one.server.pids if one.server else set()
+            why = why or self._try(bench, one)
+            if why:
+                self.notes.append(STARTED_ANEW.format(one.title, why))
+
+    def _try(self, bench: Bench, one: Command) -> str | None:
+        """Runs a command both ways. Returns why it cannot be forked."""
+        for is_quick in (True, False):
+            assert one.server is not None
+            one.server.quick = is_quick
+            ends = (State(len(bench.recording.model.changes)), State(0))
+            if all(self._is_same(bench, one, state) for state in ends):
+                return None
+        one.close()
+        return "as a fork of one process it does something else"
+
+    def _is_same(self, bench: Bench, one: Command, state: State) -> bool:
+        def run(way: Way) -> tuple[Verdict, bytes]:
+            with bench.mounted(state) as uppers:
+                verdict = way(bench.cwd, None)
+                return verdict, _digest(uppers) if one is self._recover else b""
+
+        (forked, tree), (plain, plain_tree) = run(one.quickly), run(one.plainly)
+        return tree == plain_tree and _agrees(forked, plain, lambda: run(one.plainly)[0])
+
+    def judge(self, bench: Bench, case: Case, promise: Promise) -> Verdict:
+        """Judges a state. The first that fails in the fast way is judged again in the plain one."""
+        is_fast = any(one and one.server for one in (self._recover, self._check))
+        verdict = self._once(bench, case, promise, is_fast)
+        if not verdict.failed or not is_fast or self._is_confirmed:
+            return verdict
+        self._is_confirmed = True
+        again = self._once(bench, case, promise, False)
+        if not _agrees(verdict, again, lambda: self._once(bench, case, promise, False)):
+            raise Distrust(f"in a fork of one process a state is judged {_told(verdict)}, in a new one {_told(again)}")
+        return again
+
+    def _once(self, bench: Bench, case: Case, promise: Promise, is_fast: bool) -> Verdict:
+        with bench.mounted(case.state):
+            if self._recover:
+                verdict = (self._recover.quickly if is_fast else self._recover.plainly)(bench.cwd, None)
+                if verdict.failed:
+                    return Verdict(oracle.RECOVERY, verdict.text)
+            if self._function:
+                return self._function(bench.cwd, self._timeout_s, promise)
+            assert self._check is not None
+            return (self._check.quickly if is_fast else self._check.plainly)(bench.cwd, promise)
+
+    def close(self) -> None:
+        """Ends the servers."""
+        for one in (self._recover, self._check):
+            if one:
+                one.close()
+
+
+def _agrees(fast: Verdict, plain: Verdict, again: Callable[[], Verdict]) -> bool:
+    """Whether two verdicts are the same. Where only what was said differs, that may be what it does from run to run."""
+    return fast == plain or (fast.what == plain.what and again() != plain)
+
+
+def _told(verdict: Verdict) -> str:
+    return f"{verdict.what} ({verdict.text.splitlines()[0]})" if verdict.text else verdict.what
+
+
+def _digest(folders: list[Path]) -> bytes:
+    """A digest of what is in folders: names, kinds, modes and contents."""
+    whole = hashlib.blake2b(digest_size=16)
+    for folder in folders:
+        for here, directories, names in os.walk(folder):
+            directories[:] = sorted(name for name in directories if name != NOT_COMPARED)
+            for name in sorted(names + directories):
+                path = os.path.join(here, name)  # noqa: PTH118 - many
+                mode = os.lstat(path).st_mode
+                whole.update(f"{path[len(str(folder)) :]}\0{mode}\0".encode(errors="surrogateescape"))
+                if os.path.isfile(path) and not os.path.islink(path):  # noqa: PTH113, PTH114
+                    whole.update(Path(path).read_bytes())
+    return whole.digest()
