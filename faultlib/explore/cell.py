@@ -1,4 +1,4 @@
-"""A cell: a process with mounts and process numbers of its own, that ends with whoever made it and takes everything in it along."""
+"""A cell: a process with mounts and process numbers of its own, that ends with whoever made it and takes all in it along."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,14 +57,18 @@ def held(folder: Path) -> Path:
 _CHILDREN = "/proc/1/task/1/children"
 
 
+@cache
+def _children() -> int:
+    return os.open(_CHILDREN, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def end_strangers(kept: set[int]) -> None:
     """In a cell's first process: ends all others but these, whoever started them. In any other process it does nothing."""
     if os.getpid() != 1:
         return
     while True:
         try:
-            with open(_CHILDREN) as stream:  # noqa: PTH123 - for each state
-                strangers = [pid for pid in map(int, stream.read().split()) if pid not in kept]
+            strangers = [pid for pid in map(int, os.pread(_children(), 4096, 0).split()) if pid not in kept]
         except FileNotFoundError:  # a kernel without it
             return
         if not strangers:

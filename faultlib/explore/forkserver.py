@@ -21,9 +21,9 @@ from faultlib.inject.session import Session
 _LITERAL = re.compile(r"""'[^']*'|"[^"$`\\!]*\"""")
 _SPECIAL = frozenset("|&;<>()$`\\*?[]#~!{}\n\"'")
 _SHELL = frozenset(
-    "! . : [ [[ alias bg break case cd command continue do done echo elif else esac eval exec exit export false fg fi for getopts "
-    "hash if in jobs kill local printf pwd read readonly return set shift source test then time times trap true type ulimit umask "
-    "unalias unset until wait while".split()
+    "! . : [ [[ alias bg break case cd command continue do done echo elif else esac eval exec exit export false fg fi for "
+    "getopts hash if in jobs kill local printf pwd read readonly return set shift source test then time times trap true type "
+    "ulimit umask unalias unset until wait while".split()
 )
 OUTPUT = "output"
 
@@ -43,12 +43,13 @@ class ForkServer:
     """One command, ready to be run many times in the same place. For the first process of a cell, or for a test.
 
     `folder` is where the output goes; it has to be out of the way of `points.roots`. `why_not` says why the command cannot be
-    forked; then `run` must not be called. `quick`: a Python does not take itself down at the end of a run.
+    forked; then `run` must not be called. `quick`: a Python does not take itself down at the end of a run. `sessions` is a folder
+    of a short name for what a session keeps in files.
     """
 
     def __init__(
         self, words: Sequence[str], cwd: Path, points: Points, folder: Path, *, env: Mapping[str, str] | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = 10.0, sessions: Path | None = None,
     ) -> None:  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self._session: Session | None = None
@@ -57,7 +58,7 @@ class ForkServer:
         self.why_not: str | None = None
         self.quick = True
         try:
-            with _sessions_in(folder):
+            with _sessions_in(sessions):
                 self._session = Session(cwd=cwd)
             self._point = ForkPoint(self._session, points)
             self._process = self._session.popen(
@@ -124,9 +125,12 @@ class ForkServer:
 
 
 @contextlib.contextmanager
-def _sessions_in(folder: Path) -> Iterator[None]:
+def _sessions_in(folder: Path | None) -> Iterator[None]:
     """What a session leaves when it is killed goes with the folder."""
     before = os.environ.get("FAULTLIB_DIR")
+    if folder is None:
+        yield
+        return
     os.environ["FAULTLIB_DIR"] = str(folder)
     try:
         yield

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py)
 
 
 class Verdict(NamedTuple):
-    """What a judge has said: `what` is PASS, FAIL, HANG, SUSPECT or RECOVERY; `text` what it printed or raised, cut to some thousand characters."""
+    """What a judge has said: `what` is PASS, FAIL, HANG, SUSPECT or RECOVERY; `text` what it printed or raised, cut short."""
 
     what: str
     text: str = ""
@@ -46,8 +46,9 @@ def run(command: str | Sequence[str], cwd: Path, timeout_s: float, promise: Prom
         env["FAULTLIB_OPERATIONS"] = str(promise.operations)
     words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
     child = subprocess.Popen(
-        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
+        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         output, _ = child.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -91,6 +92,7 @@ class Function:
         if not found:
             raise UsageError(f"--check {text}: not of the form module:function")
         self.function = self._find(text, found["module"], found["function"], cwd)
+        self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     @staticmethod
     def is_one(text: str) -> bool:
@@ -118,6 +120,7 @@ class Function:
     def __call__(self, cwd: Path, timeout_s: float, promise: Promise) -> Verdict:
         """Calls the function in a fork of this process."""
         reader, writer = os.pipe()
+        os.chdir(cwd)
         pid = os.fork()
         if pid == 0:
             os.setsid()
@@ -126,10 +129,8 @@ class Function:
         return _wait(pid, reader, timeout_s)
 
     def _answer(self, cwd: Path, promise: Promise, writer: int) -> int:
-        nothing = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
-            os.dup2(nothing, fd)
-        os.chdir(cwd)
+            os.dup2(self._nothing, fd)
         count = self.function.__code__.co_argcount if hasattr(self.function, "__code__") else 3
         try:
             said = self.function(*(cwd, promise.output, promise.operations)[:count])
@@ -142,22 +143,28 @@ class Function:
         return 1 if said is False else 0
 
 
+def _told(reader: int) -> bytes:
+    """What was written into a pipe; nobody waits for more."""
+    try:
+        return os.read(reader, MOST_OUTPUT)
+    except BlockingIOError:  # somebody else has the other end still, and has said nothing
+        return b""
+
+
 def _wait(pid: int, reader: int, timeout_s: float) -> Verdict:
     handle = os.pidfd_open(pid)
-    import select
-
-    deadline = time.monotonic() + timeout_s
-    with os.fdopen(reader, "rb") as stream:
-        ended = select.select([handle], [], [], max(0, deadline - time.monotonic()))[0]
-        os.close(handle)
-        if not ended:
+    try:
+        if not select.select([handle], [], [], timeout_s)[0]:
             _end_group(pid)
             os.waitpid(pid, 0)
             return Verdict(HANG, f"still running after {timeout_s:g} s")
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         _end_group(pid)
-        os.set_blocking(stream.fileno(), False)
-        text = (stream.read() or b"").decode("utf-8", "replace")
+        os.set_blocking(reader, False)
+        text = _told(reader).decode("utf-8", "replace")
+    finally:
+        os.close(handle)
+        os.close(reader)
     if status == 0:
         return Verdict(PASS, text)
     return Verdict(FAIL, text or (f"signal {-status}" if status < 0 else "returned False"))

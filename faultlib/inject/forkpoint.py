@@ -15,7 +15,7 @@ from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.rules import Globs, Rule
 from faultlib.inject.session import Session
 
-MOST_PATTERNS = 60
+MOST_ROWS = 60
 SLICE_S = 0.05
 _LISTINGS = ("open", "openat")
 _CHANGES = ("open", "truncate", "rename", "unlink", "link", "mkdir", "rmdir", "attr")

@@ -31,7 +31,7 @@ class Command:
 
     def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
         """Starts the server of forks, where some state is. Returns why there is none."""
-        server = ForkServer(self.words or [], cwd, points, folder, timeout_s=self._timeout_s)
+        server = ForkServer(self.words or [], cwd, points, folder, timeout_s=self._timeout_s, sessions=folder)
         if server.why_not is None:
             self.server = server
         return server.why_not
