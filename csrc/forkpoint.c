@@ -76,8 +76,8 @@ static int is_below_roots(const char *path)
     return 0;
 }
 
-/* Whether the file is one that differs between runs. */
-static int differs(const char *path)
+/* Whether the file is one for whose sake a process stops here. */
+int fl_differs_between_runs(const char *path)
 {
     uint32_t generation;
     const struct fl_set *set = fl_current_set(&generation);
@@ -97,7 +97,7 @@ static int is_tying(const char *line)
     const char *path = strchr(line, '/'), *rights = strchr(line, ' ');
     if (!path || !rights || !is_below_roots(path))
         return 0;
-    return (rights[2] == 'w' && rights[4] == 's') || differs(path);
+    return (rights[2] == 'w' && rights[4] == 's') || fl_differs_between_runs(path);
 }
 
 static int has_maps(void)

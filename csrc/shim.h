@@ -140,6 +140,7 @@ void fl_descriptor_path(char *out, int pid, int fd);
 
 /* forkpoint.c: in a process that may be it, the fork point. Returns in the children of runs, and where it cannot be. */
 void fl_serve_forks(void);
+int fl_differs_between_runs(const char *path);
 void fl_refuse_forks(uint32_t why);
 
 /* slot.c */

@@ -34,14 +34,31 @@ static int is_here(struct fl_frame *f, const struct fl_rule *rule)
 {
     if (rule->value == FL_FORK_AT_CHANGE && !may_change(f))
         return 0;
-    return rule->value == FL_FORK_AT_ANY || !is_import(f);
+    return rule->value == FL_FORK_AT_ANY || (rule->value != FL_FORK_AT_NONE && !is_import(f));
+}
+
+/* The call, where it is not the point. What is opened by a link's name was looked at too early. */
+static long pass(struct fl_frame *f)
+{
+    char link[32], path[FL_PATH_MAX];
+    long result = fl_invoke(f);
+    if (f->info->family != FL_FAM_OPEN || result < 0)
+        return result;
+    fl_fd_link(link, (int)result);
+    long n = fl_sys(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    if (path[0] == '/' && fl_differs_between_runs(path))
+        fl_refuse_forks(FL_FORK_OTHER_NAME);
+    return result;
 }
 
 FL_EFFECT(fork)
 {
     f->injected = FL_LEFT_ALONE; /* nothing happens to the call */
-    if (__atomic_load_n(&fl_ctl->fork.state, __ATOMIC_ACQUIRE) != FL_FORK_ARMED || !is_here(f, choice->rule))
+    if (__atomic_load_n(&fl_ctl->fork.state, __ATOMIC_ACQUIRE) != FL_FORK_ARMED)
         return fl_invoke(f);
+    if (!is_here(f, choice->rule))
+        return pass(f);
     int pid = (int)fl_sys1(SYS_getpid, 0);
     if (f->foreign || strcmp(f->proc->lineage, "1") || pid != fl_attached.pid)
         fl_refuse_forks(FL_FORK_NOT_FIRST);

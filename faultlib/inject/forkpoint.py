@@ -15,7 +15,6 @@ from faultlib.inject.directory import WorkingDirectory
 from faultlib.inject.rules import Globs, Rule
 from faultlib.inject.session import Session
 
-MOST_ROWS = 60
 SLICE_S = 0.05
 _LISTINGS = ("open", "openat")
 _CHANGES = ("open", "truncate", "rename", "unlink", "link", "mkdir", "rmdir", "attr")
@@ -27,6 +26,7 @@ _WHY: dict[int, str] = {
     lib.FL_FORK_NOT_FIRST: "another process of it looks at the files first",
     lib.FL_FORK_EXEC: "it starts a program of the roots",
     lib.FL_FORK_DESCRIPTORS: "it has too many files open by then",
+    lib.FL_FORK_OTHER_NAME: "it opens a file by the name of a link",
     lib.FL_FORK_NOWHERE: "its working directory is gone by then",
 }
 
@@ -66,6 +66,7 @@ class ForkPoint:
             *_rules(points.paths, lib.FL_FORK_AT_ANY, every),
             *_rules(points.listings, lib.FL_FORK_AT_LISTING, _LISTINGS),
             *_rules(below, lib.FL_FORK_AT_CHANGE, _CHANGES),
+            *_rules(("*",), lib.FL_FORK_AT_NONE, ("open",)),
         ]
         self._fork.roots = session.block.live.keep_list(points.roots)
         self._slots = session.block.live.add(rules, WorkingDirectory("/", "/"))
