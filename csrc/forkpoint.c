@@ -119,12 +119,22 @@ static int has_maps(void)
     return found;
 }
 
+/* Where the program's output goes, under whatever number: that is the controller's. */
+static int is_output(const struct stat *one)
+{
+    struct stat st;
+    for (int fd = 1; fd <= 2; fd++)
+        if (!fl_sys3(SYS_fstat, fd, &st, 0) && st.st_dev == one->st_dev && st.st_ino == one->st_ino)
+            return 1;
+    return 0;
+}
+
 /* A descriptor of ours: none of a file below the roots, and where a regular one stands. Returns why that cannot be. */
 static uint32_t look_at(int fd)
 {
     struct stat st;
     char link[32];
-    if (fd <= 2 || fl_sys3(SYS_fstat, fd, &st, 0) || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+    if (fd <= 2 || fl_sys3(SYS_fstat, fd, &st, 0) || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) || is_output(&st))
         return FL_FORK_FINE;
     fl_fd_link(link, fd);
     long n = fl_sys(SYS_readlinkat, AT_FDCWD, link, buffer, FL_PATH_MAX - 1);

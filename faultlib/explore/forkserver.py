@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from faultlib.errors import FaultlibError
 from faultlib.explore import oracle
@@ -37,6 +38,13 @@ def plain_words(command: str, cwd: Path, path: str | None = None) -> list[str] |
         return None
     program = str(cwd / words[0]) if "/" in words[0] else words[0]
     return words if shutil.which(program, path=path) else None
+
+
+class Ended(NamedTuple):
+    """Exit status (or, negative, signal) and output of a run."""
+
+    code: int
+    output: bytes
 
 
 class ForkServer:
@@ -81,6 +89,11 @@ class ForkServer:
 
     def run(self, timeout_s: float) -> Verdict | None:
         """Returns the verdict of one run; None if there could be none."""
+        ended = self.run_once(timeout_s)
+        return oracle.verdict(*ended) if isinstance(ended, Ended) else ended
+
+    def run_once(self, timeout_s: float) -> Ended | Verdict | None:
+        """Returns how one run ended; a verdict if it did not; None if there could be none."""
         os.ftruncate(self._output, self._before)
         self._point.begin(self.quick)
         if not self._point.end(timeout_s, self._is_alive):
@@ -89,7 +102,7 @@ class ForkServer:
             self._kill()
             return Verdict(oracle.HANG, f"still running after {timeout_s:g} s\n" + self._shown())
         status = self._point.status
-        return None if status is None else oracle.verdict(os.waitstatus_to_exitcode(status), self._read())
+        return None if status is None else Ended(os.waitstatus_to_exitcode(status), self._read())
 
     def _is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import UsageError
+from faultlib.explore import function_host
 
 PASS, FAIL, HANG, SUSPECT, RECOVERY = "pass", "fail", "hang", "suspect", "failed recovery"
-MOST_OUTPUT = 4000
+MOST_OUTPUT = function_host.MOST_OUTPUT
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
@@ -101,17 +100,10 @@ class Function:
 
     @staticmethod
     def _find(text: str, module: str, function: str, cwd: Path) -> Callable[..., Any]:
-        if module.endswith(".py"):
-            path = (cwd / module).resolve()
-            sys.path.insert(0, str(path.parent))
-            module = path.stem
-        else:
-            sys.path.insert(0, str(cwd))
         try:
-            loaded = importlib.import_module(module)
+            found = function_host.find(module, function, cwd)
         except Exception as error:
             raise UsageError(f"--check {text}: {module} could not be imported: {type(error).__name__}: {error}") from error
-        found = getattr(loaded, function, None)
         if not callable(found):
             raise UsageError(f"--check {text}: there is no function {function} in {module}")
         check: Callable[..., Any] = found
@@ -131,16 +123,7 @@ class Function:
     def _answer(self, cwd: Path, promise: Promise, writer: int) -> int:
         for fd in (0, 1, 2):
             os.dup2(self._nothing, fd)
-        count = self.function.__code__.co_argcount if hasattr(self.function, "__code__") else 3
-        try:
-            said = self.function(*(cwd, promise.output, promise.operations)[:count])
-        except SystemExit as error:
-            said = error.code in (None, 0)
-            os.write(writer, f"exit {error.code}".encode())
-        except BaseException as error:
-            os.write(writer, f"{type(error).__name__}: {error}".encode()[:MOST_OUTPUT])
-            return 1
-        return 1 if said is False else 0
+        return function_host.call(self.function, cwd, promise.output, promise.operations, writer)
 
 
 def _told(reader: int) -> bytes:
@@ -165,6 +148,11 @@ def _wait(pid: int, reader: int, timeout_s: float) -> Verdict:
     finally:
         os.close(handle)
         os.close(reader)
+    return verdict_of_function(status, text)
+
+
+def verdict_of_function(status: int, text: str) -> Verdict:
+    """Returns what the exit status (or, negative, signal) of a process that called a check amounts to, and what it wrote."""
     if status == 0:
         return Verdict(PASS, text)
     return Verdict(FAIL, text or (f"signal {-status}" if status < 0 else "returned False"))

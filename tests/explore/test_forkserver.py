@@ -175,7 +175,7 @@ def test_a_killed_controller_leaves_nothing(tree: Path) -> None:
 def test_a_server_that_is_killed_is_no_verdict(tree: Path) -> None:
     with server(tree, "cat", "data") as one:
         assert one.run(TIMEOUT_S) == oracle.Verdict(oracle.PASS, "1")
-        (pid,) = one.pids - {int(one._session.block.ctl.guard_pid)} if one._session else set()  # noqa: SLF001
+        (pid,) = one.pids - {int(one._session.block.ctl.guard_pid)} if one._session else set()
         os.kill(pid, signal.SIGKILL)
         assert one.run(TIMEOUT_S) is None
 
@@ -205,7 +205,7 @@ def test_a_quick_end_leaves_what_the_real_one_does(tree: Path, code: str, quick_
     plain, plain_left = oracle.run(words, tree, TIMEOUT_S), left()
     with server(tree, *words) as one:
         assert one.why_not is None
-        for one.quick in (False, True, False):  # noqa: B020 - each way in turn
+        for one.quick in (False, True, False):
             verdict = one.run(TIMEOUT_S)
             assert ((verdict, left()) == (plain, plain_left)) is (quick_is_the_same or not one.quick)
 

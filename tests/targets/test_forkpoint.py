@@ -87,8 +87,8 @@ def test_the_fork_is_no_operation_of_the_target(compiled: Compile, tree: Path) -
     with server(tree, compiled("forkpoint"), "plain", "data", "beside") as one:
         for _ in range(5):
             assert one.run(TIMEOUT_S) is not None
-        assert one._session is not None  # noqa: SLF001 - what it counts is nobody else's business
-        assert [(p.lineage, p.children) for p in one._session.processes()] == [("1", 0)]  # noqa: SLF001
+        assert one._session is not None
+        assert [(p.lineage, p.children) for p in one._session.processes()] == [("1", 0)]
 
 
 def test_the_directory_is_entered_anew_for_each_run(tree: Path) -> None:
@@ -163,7 +163,7 @@ def test_the_grammar_does_not_know_it() -> None:
 def test_there_is_room_for_all_patterns(tree: Path) -> None:
     folder = tree.parent / "out"
     folder.mkdir()
-    paths = tuple(quoted(str(tree / f"f{n}")) for n in range(159)) + (quoted(str(tree / "data")),)
+    paths = (*(quoted(str(tree / f"f{n}")) for n in range(159)), quoted(str(tree / "data")))
     listings = tuple(quoted(str(tree / f"d{n}")) for n in range(40))
     one = ForkServer(["cat", "beside", "data"], tree, Points(paths, listings, (str(tree),)), folder)
     try:

@@ -4,45 +4,55 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from faultlib.explore import oracle
 from faultlib.explore.crash import volatile
 from faultlib.explore.crash.judge import Bench, Case, Distrust
 from faultlib.explore.crash.losses import State
-from faultlib.explore.forkserver import ForkServer, plain_words
+from faultlib.explore.forkserver import Ended, ForkServer, plain_words
 from faultlib.explore.oracle import Promise, Verdict
-from faultlib.inject.forkpoint import Points
+from faultlib.inject.forkpoint import Points, quoted
 
+NO_PROMISE = Promise(b"", 0)
 NOT_COMPARED = "__pycache__"
 STARTED_ANEW = "the {} is started anew for each state, which takes longer: {}"
 
 
-class Command:
-    """A command: run as a fork of itself where that is possible, else started anew."""
+class Check:
+    """Something that is run in each state: as a fork of one process where that is possible, else anew."""
 
-    def __init__(self, title: str, text: str, cwd: Path, timeout_s: float) -> None:
+    is_told = True
+    """Whether it makes a difference that has to be told."""
+
+    def __init__(self, title: str, timeout_s: float) -> None:
         self.title = title
-        self.words = plain_words(text, cwd)
-        self._text = text
         self._timeout_s = timeout_s
         self.server: ForkServer | None = None
 
     def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
-        """Starts the server of forks, where some state is. Returns why there is none."""
-        server = ForkServer(self.words or [], cwd, points, folder, timeout_s=self._timeout_s, sessions=folder)
+        """Starts the server of forks, where some state is. Returns why there is none, if that is worth telling."""
+        raise NotImplementedError
+
+    def _start(self, words: Sequence[str], cwd: Path, points: Points, folder: Path) -> str | None:
+        server = ForkServer(words, cwd, points, folder, timeout_s=self._timeout_s, sessions=folder)
         if server.why_not is None:
             self.server = server
         return server.why_not
 
-    def plainly(self, cwd: Path, promise: Promise | None) -> Verdict:
+    def plainly(self, cwd: Path, promise: Promise) -> Verdict:
         """Runs it anew."""
-        return oracle.run(self.words or self._text, cwd, self._timeout_s, promise)
+        raise NotImplementedError
 
-    def quickly(self, cwd: Path, promise: Promise | None) -> Verdict:
+    def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
+        """Runs it as a fork. None: it could not be done."""
+        raise NotImplementedError
+
+    def quickly(self, cwd: Path, promise: Promise) -> Verdict:
         """Runs it in the fastest way there is."""
-        return (self.server.run(self._timeout_s) if self.server else None) or self.plainly(cwd, promise)
+        return (self.forked(cwd, promise) if self.server else None) or self.plainly(cwd, promise)
 
     def close(self) -> None:
         """Ends the server."""
@@ -51,7 +61,66 @@ class Command:
             self.server = None
 
 
-Way = Callable[[Path, Promise | None], Verdict]
+class Command(Check):
+    """A command. It runs without a shell if it needs none."""
+
+    def __init__(self, title: str, text: str, cwd: Path, timeout_s: float) -> None:
+        super().__init__(title, timeout_s)
+        self._words = plain_words(text, cwd)
+        self._text = text
+
+    def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
+        """Starts the server of forks, unless a shell would be what is forked."""
+        return self._start(self._words, cwd, points, folder) if self._words else None
+
+    def plainly(self, cwd: Path, promise: Promise) -> Verdict:
+        """Runs it anew."""
+        return oracle.run(self._words or self._text, cwd, self._timeout_s, promise)
+
+    def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
+        """Runs it as a fork."""
+        return self.server.run(self._timeout_s) if self.server else None
+
+
+class Function(Check):
+    """A function in Python: a fork of a small process that has little else, or else, not much slower, of this one."""
+
+    is_told = False
+
+    def __init__(self, text: str, cwd: Path, timeout_s: float) -> None:
+        super().__init__("check", timeout_s)
+        self._function = oracle.Function(text, cwd)
+        self._text = text
+        self._promise: Promise | None = None
+        self._place = Path()
+
+    def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
+        """Starts the small process."""
+        self._place = folder / "promise"
+        self._keep(NO_PROMISE)
+        words = [sys.executable, "-m", "faultlib.explore.function_host", self._text, str(self._place)]
+        return self._start(words, cwd, points._replace(paths=(*points.paths, quoted(str(self._place)))), folder)
+
+    def _keep(self, promise: Promise) -> None:
+        if promise != self._promise:
+            self._place.write_bytes(b"%d\n%s" % (promise.operations, promise.output))
+            self._promise = promise
+
+    def plainly(self, cwd: Path, promise: Promise) -> Verdict:
+        """Calls it in a fork of this process."""
+        return self._function(cwd, self._timeout_s, promise)
+
+    def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
+        """Calls it in a fork of the small process."""
+        assert self.server is not None
+        self._keep(promise)
+        ended = self.server.run_once(self._timeout_s)
+        if not isinstance(ended, Ended):
+            return ended._replace(text=ended.text.strip()) if ended else None
+        return oracle.verdict_of_function(ended.code, ended.output.decode("utf-8", "replace"))
+
+
+Way = Callable[[Path, Promise], Verdict]
 
 
 class Checks:
@@ -60,28 +129,31 @@ class Checks:
     def __init__(self, check: str, recover: str | None, cwd: Path, timeout_s: float, forks: bool = True) -> None:
         self.notes: list[str] = []
         self.pids = set[int]()
-        self._timeout_s = timeout_s
-        self._function = oracle.Function(check, cwd) if oracle.Function.is_one(check) else None
-        self._check = None if self._function else Command("check", check, cwd, timeout_s)
+        is_function = oracle.Function.is_one(check)
+        self._check: Check = Function(check, cwd, timeout_s) if is_function else Command("check", check, cwd, timeout_s)
         self._recover = Command("recovery", recover, cwd, timeout_s) if recover is not None else None
         self._forks = forks
         self._is_confirmed = False
         self._judged = 0
 
+    def _all(self) -> list[Check]:
+        return [self._recover, self._check] if self._recover else [self._check]
+
     def prepare(self, bench: Bench) -> None:
         """Starts servers of forks and tries them on the first and the last state."""
-        commands = [one for one in (self._recover, self._check) if one and one.words and self._forks]
-        points = volatile.points(bench.recording.model) if commands else None
-        for one in commands:
-            assert points is not None
+        if not self._forks:
+            return
+        points = volatile.points(bench.recording.model)
+        for one in self._all():
             with bench.mounted(State(len(bench.recording.model.changes))):
                 why = one.start(bench.cwd, points, bench.scratch)
                 self.pids |= one.server.pids if one.server else set()
-            why = why or self._try(bench, one)
-            if why:
+            if one.server:
+                why = self._try(bench, one)
+            if why and one.is_told:
                 self.notes.append(STARTED_ANEW.format(one.title, why))
 
-    def _try(self, bench: Bench, one: Command) -> str | None:
+    def _try(self, bench: Bench, one: Check) -> str | None:
         """Runs a command both ways. Returns why it cannot be forked."""
         for is_quick in (True, False):
             assert one.server is not None
@@ -92,10 +164,10 @@ class Checks:
         one.close()
         return "as a fork of one process it does something else"
 
-    def _is_same(self, bench: Bench, one: Command, state: State) -> bool:
+    def _is_same(self, bench: Bench, one: Check, state: State) -> bool:
         def run(way: Way) -> tuple[Verdict, bytes]:
             with bench.mounted(state) as uppers:
-                verdict = way(bench.cwd, None)
+                verdict = way(bench.cwd, NO_PROMISE)
                 return verdict, _digest(uppers) if one is self._recover else b""
 
         (forked, tree), (plain, plain_tree) = run(one.quickly), run(one.plainly)
@@ -103,7 +175,7 @@ class Checks:
 
     def judge(self, bench: Bench, case: Case, promise: Promise) -> Verdict:
         """Judges a state. The first that fails in the fast way is judged again in the plain one, and of the others some."""
-        is_fast = any(one and one.server for one in (self._recover, self._check))
+        is_fast = any(one.server for one in self._all())
         verdict = self._once(bench, case, promise, is_fast)
         self._judged += 1
         is_sample = self._judged & (self._judged - 1) == 0
@@ -118,19 +190,15 @@ class Checks:
     def _once(self, bench: Bench, case: Case, promise: Promise, is_fast: bool) -> Verdict:
         with bench.mounted(case.state):
             if self._recover:
-                verdict = (self._recover.quickly if is_fast else self._recover.plainly)(bench.cwd, None)
+                verdict = (self._recover.quickly if is_fast else self._recover.plainly)(bench.cwd, promise)
                 if verdict.failed:
                     return Verdict(oracle.RECOVERY, verdict.text)
-            if self._function:
-                return self._function(bench.cwd, self._timeout_s, promise)
-            assert self._check is not None
             return (self._check.quickly if is_fast else self._check.plainly)(bench.cwd, promise)
 
     def close(self) -> None:
         """Ends the servers."""
-        for one in (self._recover, self._check):
-            if one:
-                one.close()
+        for one in self._all():
+            one.close()
 
 
 def _agrees(fast: Verdict, plain: Verdict, again: Callable[[], Verdict]) -> bool:
