@@ -104,6 +104,11 @@ class ForkServer:
         status = self._point.status
         return None if status is None else Ended(os.waitstatus_to_exitcode(status), self._read())
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is there to be forked."""
+        return self._is_alive()
+
     def _is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

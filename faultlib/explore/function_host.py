@@ -1,7 +1,7 @@
 """A small process that calls a check in Python: `python -m faultlib.explore.function_host CHECK PROMISE`.
 
-It has the check loaded when it opens the file of promises, at which it is forked for each state (forkserver.py). As every page that
-it has costs each fork something, it imports next to nothing.
+It has the check loaded when it opens the file of promises, at which it is forked for each state (forkserver.py). As every page
+that it has costs each fork something, it imports next to nothing.
 """
 
 from __future__ import annotations

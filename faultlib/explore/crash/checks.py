@@ -31,13 +31,15 @@ class Check:
         self.title = title
         self._timeout_s = timeout_s
         self.server: ForkServer | None = None
+        self.is_lost = False
 
     def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
         """Starts the server of forks, where some state is. Returns why there is none, if that is worth telling."""
         raise NotImplementedError
 
     def _start(self, words: Sequence[str], cwd: Path, points: Points, folder: Path) -> str | None:
-        server = ForkServer(words, cwd, points, folder, timeout_s=self._timeout_s, sessions=folder)
+        sessions = folder if os.geteuid() == 0 else None  # who is not root does not let its children look into /proc/1
+        server = ForkServer(words, cwd, points, folder, timeout_s=self._timeout_s, sessions=sessions)
         if server.why_not is None:
             self.server = server
         return server.why_not
@@ -52,7 +54,11 @@ class Check:
 
     def quickly(self, cwd: Path, promise: Promise) -> Verdict:
         """Runs it in the fastest way there is."""
-        return (self.forked(cwd, promise) if self.server else None) or self.plainly(cwd, promise)
+        verdict = self.forked(cwd, promise) if self.server else None
+        if verdict is None and self.server and not self.server.is_alive:
+            self.close()
+            self.is_lost = True
+        return verdict or self.plainly(cwd, promise)
 
     def close(self) -> None:
         """Ends the server."""
@@ -178,6 +184,7 @@ class Checks:
         is_fast = any(one.server for one in self._all())
         verdict = self._once(bench, case, promise, is_fast)
         self._judged += 1
+        self._note_losses()
         is_sample = self._judged & (self._judged - 1) == 0
         if not is_fast or not (is_sample or (verdict.failed and not self._is_confirmed)):
             return verdict
@@ -186,6 +193,12 @@ class Checks:
         if not _agrees(verdict, again, lambda: self._once(bench, case, promise, False)):
             raise Distrust(f"in a fork of one process a state is judged {_told(verdict)}, in a new one {_told(again)}")
         return again
+
+    def _note_losses(self) -> None:
+        for one in self._all():
+            if one.is_lost:
+                self.notes.append(STARTED_ANEW.format(one.title, "the process that was forked has ended"))
+                one.is_lost = False
 
     def _once(self, bench: Bench, case: Case, promise: Promise, is_fast: bool) -> Verdict:
         with bench.mounted(case.state):

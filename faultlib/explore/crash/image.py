@@ -58,20 +58,17 @@ class Image:
         names, first, nodes = self._disk.names(state), self._first, self._disk.model.nodes
         changed = {number: self._disk.content(state, number).digest() for number in names.changed}
         found = dict[bytes, _Entry]()
-        links = dict[int, list[bytes]]()
+        several = self._several(names.paths)
         for path, number in names.paths.items():
             before, digest = first.get(path), changed.get(number)
-            if path in folders or (before == number and (digest is None or digest == self._contents[number].digest())):
+            links = several.get(number, ())
+            is_same = before == number and all(first.get(other) == number for other in links)
+            if path in folders or (is_same and (digest is None or digest == self._contents[number].digest())):
                 continue
-            kind = nodes[number].kind
             for above in self._above(path, folders, found):
                 found[above] = _Entry(names.paths[above], _PLAIN)
-            found[path] = _Entry(number, _OPAQUE if kind == "dir" and before is not None else _PLAIN, digest)
-            if kind == "file":
-                links.setdefault(number, []).append(path)
-        for several in links.values():
-            for path in several if len(several) > 1 else ():
-                found[path] = found[path]._replace(links=tuple(several))
+            is_other = before is not None and nodes[number].kind == "dir"
+            found[path] = _Entry(number, _OPAQUE if is_other else _PLAIN, digest, links)
         for path in first.keys() - names.paths.keys():
             directory = path.rpartition(b"/")[0]
             if names.paths.get(directory) == first[directory]:  # else its directory is a new one: nothing shows through
@@ -79,6 +76,15 @@ class Image:
                     found[above] = _Entry(names.paths[above], _PLAIN)
                 found[path] = _Entry(0, _WHITEOUT)
         return found
+
+    def _several(self, paths: dict[bytes, int]) -> dict[int, tuple[bytes, ...]]:
+        """The files that have several names, with all of them."""
+        if len(set(paths.values())) == len(paths):
+            return {}
+        found: dict[int, list[bytes]] = {}
+        for path, number in paths.items():
+            found.setdefault(number, []).append(path)
+        return {number: tuple(links) for number, links in found.items() if len(links) > 1}
 
     @staticmethod
     def _above(path: bytes, folders: dict[bytes, Path], found: dict[bytes, _Entry]) -> list[bytes]:

@@ -142,6 +142,8 @@ class Bench:
                 answer = self._answer(Case(State.from_json(plan), promised))
                 answers.write(json.dumps([number, answer, self._oracle.notes]) + "\n")
                 answers.flush()
+        except BrokenPipeError:  # nobody wants to know any more
+            return
         finally:
             self._oracle.close()
 

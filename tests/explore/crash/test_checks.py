@@ -80,6 +80,14 @@ def test_a_verdict_that_is_found_wrong_takes_back_all(tree: Path, wrong: str) ->
     assert bool(found.failing) == (wrong == "passes")
 
 
+def test_a_server_that_ends_is_told_of(tree: Path) -> None:
+    code = "import os, signal\npid = os.getpid()\nif open('f').read().startswith('mid'):\n    os.kill(os.getppid(), signal.SIGKILL)\n"
+    spec_check = command(tree, "check.py", code.replace("os.kill(", "os.getpid() == pid or os.kill("))
+    found = campaign(tree, spec_check)
+    assert "the check is started anew for each state, which takes longer: the process that was forked has ended" in told(found)
+    assert not found.failing
+
+
 def test_a_recovery_is_forked_too(tree: Path) -> None:
     recover = command(
         tree, "recover.py", "import os\nif open('f').read() not in ('first', 'mid', 'mid 2', 'last'):\n    open('f', 'w').write('first')\n"
