@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, ExecError, LinkError
 
 SHIM = "faultlib.libfaultlib_preload"
-CONTROLLER_ONLY = {"control.c", "follow.c", "guard.c", "lend.c", "names.c", "spill.c"}
+CONTROLLER_ONLY = {"await.c", "control.c", "follow.c", "guard.c", "lend.c", "names.c", "spill.c"}
 # What runs in every new process comes first: fewer pages to map.
 AT_START = {"attach.c", "elf.c", "place.c", "slot.c", "string.c", "x86_64_patch.c"}
 # The shim has no use for Python's own flags: it is built by the bare compiler, for any target.

@@ -37,7 +37,8 @@
 
 enum fl_effect {
     FL_EFFECT_NONE, FL_EFFECT_ERROR, FL_EFFECT_SHORT, FL_EFFECT_TORN, FL_EFFECT_DELAY, FL_EFFECT_KILL, FL_EFFECT_SIGNAL,
-    FL_EFFECT_STOP, FL_EFFECT_HANG, FL_EFFECT_RETURN, FL_EFFECT_CORRUPT, FL_EFFECT_SPACE, FL_EFFECT_CLOCK, FL_EFFECT_COUNT
+    FL_EFFECT_STOP, FL_EFFECT_HANG, FL_EFFECT_RETURN, FL_EFFECT_CORRUPT, FL_EFFECT_SPACE, FL_EFFECT_CLOCK, FL_EFFECT_FORK,
+    FL_EFFECT_COUNT
 };
 enum fl_phase { FL_BEFORE, FL_AFTER };
 enum fl_scope { FL_SCOPE_PROCESS, FL_SCOPE_SESSION, FL_SCOPE_THREAD, FL_SCOPE_PATH };
@@ -286,6 +287,28 @@ struct fl_log_entry {
     uint32_t more;              /* 1: the call's data go on in another entry */
 };
 
+/* Which calls a rule with FL_EFFECT_FORK (fl_rule.value) takes for the fork point: any; one that opens a directory, or one that
+ * changes something, unless an import does; none, it only looks whether a file goes by another name. */
+enum fl_fork_at { FL_FORK_AT_ANY, FL_FORK_AT_LISTING, FL_FORK_AT_CHANGE, FL_FORK_AT_NONE };
+enum fl_fork_state { FL_FORK_OFF, FL_FORK_ARMED, FL_FORK_BUSY, FL_FORK_READY, FL_FORK_REFUSED };
+enum fl_fork_why {
+    FL_FORK_FINE, FL_FORK_THREADS, FL_FORK_OPEN_FILES, FL_FORK_MAPPED, FL_FORK_CHILDREN, FL_FORK_NOT_FIRST, FL_FORK_EXEC,
+    FL_FORK_DESCRIPTORS, FL_FORK_NOWHERE, FL_FORK_OTHER_NAME
+};
+#define FL_FORK_IMPOSSIBLE 0x7fffffff
+
+/* The fork point: where a process stops, to be forked for each run that the controller asks for (csrc/forkpoint.c). */
+struct fl_fork {
+    uint32_t state;             /* futex */
+    uint32_t why;               /* FL_FORK_REFUSED: FL_FORK_* */
+    uint32_t asked;             /* futex: runs that were asked for */
+    uint32_t done;              /* futex: runs that are over */
+    int32_t pid;                /* of the run that is not over, 0: there is none */
+    int32_t status;             /* of the last run, as wait gives it; FL_FORK_IMPOSSIBLE: there was none */
+    uint32_t roots;             /* in the strings: directories whose files must not be open; an empty one is the last */
+    uint32_t quick;             /* runs may end without taking down what nobody needs */
+};
+
 struct fl_ctl {
     uint32_t magic;
     uint32_t abi;
@@ -345,6 +368,7 @@ struct fl_ctl {
     struct fl_ring journal;
     struct fl_ring firings;
     struct fl_datalog datalog;
+    struct fl_fork fork;
     struct fl_set set[2];
 };
 

@@ -107,6 +107,21 @@ static void after_fork_in_child(void)
         become_child((int)fl_sys1(SYS_getpid, 0));
 }
 
+/* A child that is none of the session's: nothing is counted, and in it the gate is shut for good. Single-threaded only. */
+int fl_fork_apart(void)
+{
+    struct fl_attached mine = fl_attached;
+    fl_attached.proc = NULL;
+    int pid = (int)fl_real[FL_SYM_fork](0, 0, 0, 0, 0, 0);
+    if (pid)
+        fl_attached = mine;
+    else {
+        fl_ctl = &no_session;
+        fl_self_page.self.proc = NULL;
+    }
+    return pid;
+}
+
 /* The image by the name that it was started under: the kernel passed it, while asking /proc costs as much as a thousand calls. */
 static void name_image(struct fl_proc *proc)
 {

@@ -72,6 +72,8 @@ uint64_t fl_add(uint64_t *word, uint64_t value);
 void fl_release_waiters(struct fl_ctl *ctl);
 void fl_begin_time(struct fl_ctl *ctl);
 void fl_publish(struct fl_ctl *ctl);
+int fl_await(uint32_t *word, uint32_t seen, uint64_t most_ns);
+void fl_wake(uint32_t *word);
 """
 
 ffi = FFI()
@@ -81,7 +83,7 @@ ffi.set_source(
     '#include "abi.h"\n#include "ops.h"\n#include "decide.h"\n#include "control.h"\n#include "cleanup.h"\n',
     sources=[str((HERE / name).relative_to(Path.cwd())) if HERE.is_relative_to(Path.cwd()) else str(HERE / name)
              for name in ("ops.c", "names.c", "decide.c", "control.c", "guard.c", "lend.c", "cleanup.c", "spill.c",
-                          "datalog_spill.c", "spawn.c")],
+                          "datalog_spill.c", "spawn.c", "await.c")],
     include_dirs=["csrc"],
     extra_compile_args=["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra"],
     depends=[str(p) for p in HERE.rglob("*.h")] + [str(p) for p in HERE.rglob("*.def")],

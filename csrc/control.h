@@ -37,4 +37,8 @@ int fl_spawn(const char *file, char *const argv[], char *const envp[], uint64_t 
 int fl_own(struct fl_ctl *ctl);
 void fl_disown(struct fl_ctl *ctl);
 
+/* Waits until the word is no longer `seen`, but at most so long; whether it has changed. Wakes who waits for one. */
+int fl_await(uint32_t *word, uint32_t seen, uint64_t most_ns);
+void fl_wake(uint32_t *word);
+
 #endif

@@ -6,6 +6,7 @@
  * A dump reads the interpreter's state without its lock, so it must not run while that is taken down or copied: one dump at a
  * time, under `dumping`, which fork and the interpreter's exit take too. Signals are blocked meanwhile, so that no handler comes
  * in between or jumps out. From any context but vfork children. */
+#include "forkpoint.h"
 #include "shim.h"
 #include "sys.h"
 #include <errno.h>
@@ -212,6 +213,10 @@ static void watch(void)
     }
     errno = error;
 }
+
+const struct link_map *fl_python_library(void) { return library; }
+
+void fl_python_forget(void) { __atomic_store_n(&state, UNABLE, __ATOMIC_RELEASE); }
 
 /* Constructor: is this a Python? Returns whether it is. */
 FL_STARTUP int fl_python_find(void)

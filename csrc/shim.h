@@ -137,10 +137,16 @@ struct fl_proc *fl_find_self(void);
 struct fl_proc *fl_self_by_pid(int pid);
 int fl_owner_alive(void);
 void fl_leave(void);
+int fl_fork_apart(void);
 extern char fl_link_path[256];
 
 /* place.c */
 void fl_descriptor_path(char *out, int pid, int fd);
+
+/* forkpoint.c: in a process that may be it, the fork point. Returns in the children of runs, and where it cannot be. */
+void fl_serve_forks(void);
+int fl_differs_between_runs(const char *path);
+void fl_refuse_forks(uint32_t why);
 
 /* slot.c */
 int fl_proc_is_dead(const struct fl_proc *proc);

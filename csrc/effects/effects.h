@@ -17,5 +17,6 @@ FL_EFFECT(hang);
 FL_EFFECT(return);
 FL_EFFECT(corrupt);
 FL_EFFECT(clock);
+FL_EFFECT(fork);
 
 #endif

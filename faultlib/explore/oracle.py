@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
+import select
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import UsageError
+from faultlib.explore import function_host
 
 PASS, FAIL, HANG, SUSPECT, RECOVERY = "pass", "fail", "hang", "suspect", "failed recovery"
-MOST_OUTPUT = 4000
+MOST_OUTPUT = function_host.MOST_OUTPUT
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
@@ -57,13 +56,17 @@ def run(command: str | Sequence[str], cwd: Path, timeout_s: float, promise: Prom
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         output, _ = child.communicate()
-        return Verdict(HANG, f"still running after {timeout_s:g} s\n" + _shown(output))
+        return Verdict(HANG, f"still running after {timeout_s:g} s\n" + shown(output))
     finally:
         _end_group(child.pid)
-    if child.returncode == 0:
-        return Verdict(PASS, _shown(output))
-    status = f"signal {-child.returncode}" if child.returncode < 0 else f"status {child.returncode}"
-    return Verdict(FAIL, f"{status}\n{_shown(output)}")
+    return verdict(child.returncode, output)
+
+
+def verdict(code: int, output: bytes) -> Verdict:
+    """Returns what a command's exit status (or, negative, signal) and its output amount to."""
+    if code == 0:
+        return Verdict(PASS, shown(output))
+    return Verdict(FAIL, f"{f'signal {-code}' if code < 0 else f'status {code}'}\n{shown(output)}")
 
 
 def _end_group(pid: int) -> None:
@@ -74,7 +77,8 @@ def _end_group(pid: int) -> None:
         return
 
 
-def _shown(output: bytes) -> str:
+def shown(output: bytes) -> str:
+    """Returns output as text, without the middle if that is long."""
     text = output.decode("utf-8", "replace").strip()
     return text if len(text) <= MOST_OUTPUT else f"{text[: MOST_OUTPUT // 2]}\n...\n{text[-MOST_OUTPUT // 2 :]}"
 
@@ -90,6 +94,7 @@ class Function:
         if not found:
             raise UsageError(f"--check {text}: not of the form module:function")
         self.function = self._find(text, found["module"], found["function"], cwd)
+        self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     @staticmethod
     def is_one(text: str) -> bool:
@@ -98,17 +103,10 @@ class Function:
 
     @staticmethod
     def _find(text: str, module: str, function: str, cwd: Path) -> Callable[..., Any]:
-        if module.endswith(".py"):
-            path = (cwd / module).resolve()
-            sys.path.insert(0, str(path.parent))
-            module = path.stem
-        else:
-            sys.path.insert(0, str(cwd))
         try:
-            loaded = importlib.import_module(module)
+            found = function_host.find(module, function, cwd)
         except Exception as error:
             raise UsageError(f"--check {text}: {module} could not be imported: {type(error).__name__}: {error}") from error
-        found = getattr(loaded, function, None)
         if not callable(found):
             raise UsageError(f"--check {text}: there is no function {function} in {module}")
         check: Callable[..., Any] = found
@@ -117,6 +115,7 @@ class Function:
     def __call__(self, cwd: Path, timeout_s: float, promise: Promise) -> Verdict:
         """Calls the function in a fork of this process."""
         reader, writer = os.pipe()
+        os.chdir(cwd)
         pid = os.fork()
         if pid == 0:
             os.setsid()
@@ -125,38 +124,38 @@ class Function:
         return _wait(pid, reader, timeout_s)
 
     def _answer(self, cwd: Path, promise: Promise, writer: int) -> int:
-        nothing = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
-            os.dup2(nothing, fd)
-        os.chdir(cwd)
-        count = self.function.__code__.co_argcount if hasattr(self.function, "__code__") else 3
-        try:
-            said = self.function(*(cwd, promise.output, promise.operations)[:count])
-        except SystemExit as error:
-            said = error.code in (None, 0)
-            os.write(writer, f"exit {error.code}".encode())
-        except BaseException as error:
-            os.write(writer, f"{type(error).__name__}: {error}".encode()[:MOST_OUTPUT])
-            return 1
-        return 1 if said is False else 0
+            os.dup2(self._nothing, fd)
+        return function_host.call(self.function, cwd, promise.output, promise.operations, writer)
+
+
+def _told(reader: int) -> bytes:
+    """What was written into a pipe; nobody waits for more."""
+    try:
+        return os.read(reader, MOST_OUTPUT)
+    except BlockingIOError:  # somebody else has the other end still, and has said nothing
+        return b""
 
 
 def _wait(pid: int, reader: int, timeout_s: float) -> Verdict:
     handle = os.pidfd_open(pid)
-    import select
-
-    deadline = time.monotonic() + timeout_s
-    with os.fdopen(reader, "rb") as stream:
-        ended = select.select([handle], [], [], max(0, deadline - time.monotonic()))[0]
-        os.close(handle)
-        if not ended:
+    try:
+        if not select.select([handle], [], [], timeout_s)[0]:
             _end_group(pid)
             os.waitpid(pid, 0)
             return Verdict(HANG, f"still running after {timeout_s:g} s")
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         _end_group(pid)
-        os.set_blocking(stream.fileno(), False)
-        text = (stream.read() or b"").decode("utf-8", "replace")
+        os.set_blocking(reader, False)
+        text = _told(reader).decode("utf-8", "replace")
+    finally:
+        os.close(handle)
+        os.close(reader)
+    return verdict_of_function(status, text)
+
+
+def verdict_of_function(status: int, text: str) -> Verdict:
+    """Returns what the exit status (or, negative, signal) of a process that called a check amounts to, and what it wrote."""
     if status == 0:
         return Verdict(PASS, text)
     return Verdict(FAIL, text or (f"signal {-status}" if status < 0 else "returned False"))

@@ -200,6 +200,8 @@ def _effect(effect: Effect, c_rule: CRule) -> None:
             c_rule.effect, c_rule.value = lib.FL_EFFECT_CORRUPT, effect.size_bytes
         case effects.Space():
             c_rule.effect, c_rule.value = lib.FL_EFFECT_SPACE, effect.size_bytes
+        case effects.ForkPoint():
+            c_rule.effect, c_rule.value = lib.FL_EFFECT_FORK, effect.at
         case effects.ClockChange():
             c_rule.effect, c_rule.clock_verb = lib.FL_EFFECT_CLOCK, _VERBS[effect.verb]
             c_rule.clock, c_rule.value = effect.clock_bits, effect.ns

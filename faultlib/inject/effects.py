@@ -180,4 +180,17 @@ class ClockChange(Frozen):
         return text if self.clocks == ("realtime",) else f"{text}:clock={','.join(self.clocks)}"
 
 
-Effect = Error | Short | Torn | Kill | Signal | Stop | Hang | Return | Skip | Corrupt | Space | ClockChange
+class ForkPoint(Frozen):
+    """The first process stops here, to be forked for each run (csrc/forkpoint.c). No rule that can be written has it.
+
+    `at` is FL_FORK_AT_ANY or another: which of the calls.
+    """
+
+    at: int
+    key = "forkpoint"
+
+    def __str__(self) -> str:
+        return "forkpoint"
+
+
+Effect = Error | Short | Torn | Kill | Signal | Stop | Hang | Return | Skip | Corrupt | Space | ClockChange | ForkPoint

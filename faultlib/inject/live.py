@@ -79,6 +79,10 @@ class LiveRules:
             for slot in slots:
                 lib.fl_continue_stopped(self._block.ctl, slot + 1)
 
+    def keep_list(self, texts: Iterable[str]) -> int:
+        """Puts a list into the strings, an empty one behind the last; returns its offset."""
+        return self._intern("".join(f"{text}\0" for text in texts))
+
     def _free_seat(self) -> int:
         """Seats are taken in turn, so that the one of a removed rule rests as long as possible."""
         taken = set(self._seats.values())

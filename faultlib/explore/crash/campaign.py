@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell
 from faultlib.explore.crash import fixture, record, recording
+from faultlib.explore.crash.checks import Checks
 from faultlib.explore.crash.explorer import Budget, Counts, Explorer
-from faultlib.explore.crash.judge import Case, Judge, Judges, Oracle
+from faultlib.explore.crash.judge import Case, Distrust, Judge, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.oracles import Wanted
 from faultlib.explore.crash.profiles import PROFILES
@@ -82,25 +83,21 @@ def explore(
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
         recorded = _recorded(run, spec, first, isolated=not why_not)
-        disk = Disk(recorded.model)
-
-        def make(judge: Oracle) -> Judge:
-            return Judge(recorded, disk, spec.folder, judge, isolated=not why_not)
-
-        restart, notes = _restart(spec, recorded, make)
-        judge = prepared.oracle(recorded, disk, restart=restart)
-        with Judges(lambda: make(judge), 1 if why_not else spec.jobs) as judges:
-            notes += _try_undamaged(recorded, judges)
-            notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
-            explorer = Explorer(
-                recorded, disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
-                needs_promises=prepared.wanted.needs_promises, tell=tell,
-            )  # fmt: skip
-            failures = explorer.run()
-            if passed is not None:
-                passed += explorer.passed
-    narrator = Narrator(recorded, disk, spec.sector)
-    told = sorted((narrator.finding(0, failure) for failure in failures), key=_gravity)
+        scene = _Scene(spec, recorded, Disk(recorded.model), why_not)
+        restart, notes = scene.restart()
+        notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
+        try:
+            checks = prepared.checks(recorded, scene.disk, restart=restart, forks=not why_not)
+            explorer = scene.explore(checks, store, notes, tell)
+        except Distrust as error:
+            store.forget()
+            notes.append(f"every state was judged twice: {error}")
+            checks = prepared.checks(recorded, scene.disk, restart=restart, forks=False)
+            explorer = scene.explore(checks, store, notes, tell)
+    if passed is not None:
+        passed += explorer.passed
+    narrator = Narrator(recorded, scene.disk, spec.sector)
+    told = sorted((narrator.finding(0, failure) for failure in explorer.failures), key=_gravity)
     findings = [
         _write(spec, run, recorded, finding._replace(number=number, plan={**finding.plan, "restart": restart is not None}))
         for number, finding in enumerate(told, 1)
@@ -169,13 +166,42 @@ def wanted(spec: Spec) -> Wanted:
     return Wanted(spec.check, spec.recover, spec.acks, spec.cwd, spec.timeout_s)
 
 
-def _restart(spec: Spec, recorded: Recording, make: Callable[[Oracle], Judge]) -> tuple[Restart | None, list[str]]:
-    """Whether the command can serve as its own recovery, and why not."""
-    if spec.check is not None:
-        return None, []
-    restart = Restart(recorded, spec.timeout_s)
-    with Judges(lambda: make(restart), 1) as judges:
-        return (restart, []) if restart.can_restart(judges.judge, recorded.model) else (None, [restart.reason])
+class _Scene(NamedTuple):
+    """Where the states of a recording are judged. `why_not` says why there are no cells."""
+
+    spec: Spec
+    recorded: Recording
+    disk: Disk
+    why_not: str | None
+
+    def judges(self, checks: Checks, jobs: int) -> Judges:
+        """Starts judges."""
+        isolated = self.why_not is None
+        folder = self.spec.folder
+        return Judges(lambda: Judge(self.recorded, self.disk, folder, checks, isolated=isolated), jobs if isolated else 1)
+
+    def restart(self) -> tuple[Restart | None, list[str]]:
+        """Whether the command can serve as its own recovery, and why not."""
+        spec = self.spec
+        if spec.check is not None:
+            return None, []
+        restart = Restart(self.recorded, spec.timeout_s)
+        with self.judges(Checks(None, None, spec.cwd, spec.timeout_s, forks=False, also=(restart,)), 1) as judges:
+            can = restart.can_restart(judges.judge, self.recorded.model)
+        return (restart, []) if can else (None, [restart.reason])
+
+    def explore(self, checks: Checks, store: Store, notes: list[str], tell: Callable[[Counts], None]) -> Explorer:
+        """Explores with these checks. Raises Distrust."""
+        spec = self.spec
+        with self.judges(checks, spec.jobs) as judges:
+            notes += _try_undamaged(self.recorded, judges)
+            explorer = Explorer(
+                self.recorded, self.disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
+                needs_promises=wanted(spec).needs_promises, tell=tell,
+            )  # fmt: skip
+            explorer.run()
+            notes += judges.notes
+        return explorer
 
 
 def _try_undamaged(recorded: Recording, judges: Judges) -> list[str]:

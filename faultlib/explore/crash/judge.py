@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 from faultlib.errors import FaultlibError
 from faultlib.explore import cell
 from faultlib.explore.crash.changes import Ack
-from faultlib.explore.crash.image import OPAQUE, OPAQUE_OF_USERS, Image
+from faultlib.explore.crash.image import Image
+from faultlib.explore.crash.layers import Copies, Layers
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.versions import Disk
@@ -32,8 +33,30 @@ class Case(NamedTuple):
     promised: int
 
 
-Oracle = Callable[[Path, Case, Promise], Verdict]
+Look = Callable[[Path, Case, Promise], Verdict]
 """Judges the directory of the command, in which a state is."""
+
+
+class Distrust(FaultlibError):
+    """A fast way to a verdict is not the same as the plain one, and some verdicts were found by it."""
+
+    slug = "distrust"
+
+
+class Oracle(Protocol):
+    """What judges states, in a cell of its own. `notes` are what is to be said about how, `pids` processes that it keeps."""
+
+    notes: list[str]
+    pids: set[int]
+
+    def prepare(self, bench: Bench) -> None:
+        """Called once, before the first state."""
+
+    def judge(self, bench: Bench, case: Case, promise: Promise) -> Verdict:
+        """Judges a state, which it has put in its place. Raises Distrust."""
+
+    def close(self) -> None:
+        """Ends what it keeps."""
 
 
 def promise(recording: Recording, until: int) -> Promise:
@@ -60,6 +83,7 @@ class Judge:
                 os.close(fd)
             Bench(recording, disk, folder, oracle, isolated).serve(os.fdopen(asks), os.fdopen(says, "w"))
 
+        self.notes: list[str] = []
         self.pid = cell.start(live, isolated=isolated)
         os.close(asks)
         os.close(says)
@@ -82,8 +106,11 @@ class Judge:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             self.waiting -= 1
-            number, what, text = json.loads(line)
-            yield number, Verdict(what, text)
+            number, answer, notes = json.loads(line)
+            self.notes = notes
+            if isinstance(answer, str):
+                raise Distrust(answer)
+            yield number, Verdict(*answer)
 
     def close(self) -> None:
         """Lets it end. It has to be told: later judges have this end of the pipe open too."""
@@ -95,69 +122,62 @@ class Judge:
 
 
 class Bench:
-    """A cell's own side: where the states are built."""
+    """A cell's own side: where the states are put."""
 
     def __init__(self, recording: Recording, disk: Disk, folder: Path, oracle: Oracle, isolated: bool) -> None:
-        self._recording = recording
+        self.recording = recording
+        self.cwd = Path(recording.cwd)
         self._oracle = oracle
-        self._folder = cell.held(folder)
-        self._image = Image(disk)
-        self._scratch = self._folder / "scratch"
-        self._isolated = isolated
+        self._is_prepared = False
+        held, roots = cell.held(folder), tuple(map(Path, recording.roots.paths))
         if isolated:
-            cell.own_shm((Path(recording.cwd), *map(Path, recording.roots.paths), folder.resolve()))
-            cell.mount("faultlib", self._scratch, "tmpfs")
-        self._roots = recording.roots.copies(self._folder)
-        self._is_user = os.geteuid() != 0
+            cell.own_shm((self.cwd, *roots, folder.resolve()))
+            cell.mount("faultlib", held / "scratch", "tmpfs")
+            self.scratch = cell.held(held / "scratch")
+            self._put: Layers | Copies = Layers(Image(disk), recording.roots.copies(held), self.scratch)
+        else:
+            self.scratch = held
+            self._put = Copies(Image(disk), roots)
 
     def serve(self, questions: IO[str], answers: IO[str]) -> None:
         """Answers until nobody asks any more."""
-        for line in questions:
-            if line == "\n":
-                return
-            number, plan, promised = json.loads(line)
-            verdict = self.judge(Case(State.from_json(plan), promised))
-            answers.write(json.dumps([number, *verdict]) + "\n")
-            answers.flush()
+        gc.freeze()  # what is there already is not gone through again, nor copied in the forks that a check may be
+        try:
+            for line in questions:
+                if line == "\n":
+                    return
+                number, plan, promised = json.loads(line)
+                answer = self._answer(Case(State.from_json(plan), promised))
+                answers.write(json.dumps([number, answer, self._oracle.notes]) + "\n")
+                answers.flush()
+        except BrokenPipeError:  # nobody wants to know any more
+            return
+        finally:
+            self._oracle.close()
+
+    def _answer(self, case: Case) -> Verdict | str:
+        """A verdict, or why none of this campaign can be trusted."""
+        try:
+            return self.judge(case)
+        except Distrust as error:
+            return str(error)
 
     def judge(self, case: Case) -> Verdict:
-        """Builds a state, judges it, and takes it away."""
-        with self._in_place(case.state) if self._isolated else self._written(case.state):
-            os.chdir(self._recording.cwd)
-            return self._oracle(Path(self._recording.cwd), case, promise(self._recording, case.promised))
+        """Has a state judged."""
+        if not self._is_prepared:
+            self._oracle.prepare(self)
+            self._is_prepared = True
+        return self._oracle.judge(self, case, promise(self.recording, case.promised))
 
     @contextlib.contextmanager
-    def _in_place(self, state: State) -> Iterator[None]:
-        here = self._scratch / "state"
-        folders = {os.fsencode(path): here / "layer" / str(number) for number, path in enumerate(self._roots)}
-        self._image.layer(state, folders, OPAQUE_OF_USERS if self._is_user else OPAQUE)
-        mounted = list[Path]()
-        try:
-            for number, (path, first) in enumerate(self._roots.items()):
-                self._mount(here, number, path, first)
-                mounted.append(path)
-            yield
-        finally:
-            os.chdir("/")
-            for path in mounted:
-                cell.unmount(path)
-            shutil.rmtree(here)
-
-    @contextlib.contextmanager
-    def _written(self, state: State) -> Iterator[None]:
-        for path in self._roots:
-            shutil.rmtree(path, ignore_errors=True)
-        self._image.whole(state, {os.fsencode(path): path for path in self._roots})
-        yield
-        os.chdir("/")
-
-    def _mount(self, here: Path, number: int, path: Path, first: Path) -> None:
-        upper, work = here / "upper" / str(number), here / "work" / str(number)
-        upper.mkdir(parents=True)
-        work.mkdir(parents=True)
-        shutil.copystat(first, upper)
-        options = f"lowerdir={here / 'layer' / str(number)}:{first},upperdir={upper},workdir={work}"
-        cell.mount("overlay", path, "overlay", options=options + (",userxattr" if self._is_user else ",xino=on"))
+    def mounted(self, state: State) -> Iterator[list[Path]]:
+        """Puts a state in the place of the roots; yields the folders in which changes of it lie. Nobody outlives it."""
+        with self._put.mounted(state) as uppers:
+            os.chdir(self.cwd)
+            try:
+                yield uppers
+            finally:
+                cell.end_strangers(self._oracle.pids)
 
 
 class Judges:
@@ -173,6 +193,11 @@ class Judges:
     def __exit__(self, *_: object) -> None:
         for judge in self._judges:
             judge.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What the judges have to say about how they judge."""
+        return list(dict.fromkeys(note for judge in self._judges for note in judge.notes))
 
     def judge(self, case: Case) -> Verdict:
         """Judges one."""

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faultlib.errors import UsageError
-from faultlib.explore import oracle
 from faultlib.explore.crash import acknowledged
 from faultlib.explore.crash.acknowledged import Acknowledged
-from faultlib.explore.crash.judge import Case, Oracle
+from faultlib.explore.crash.checks import Checks
+from faultlib.explore.crash.judge import Look
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.unchecked import Files, Unchecked
 from faultlib.explore.crash.versions import Disk
-from faultlib.explore.oracle import RECOVERY, Function, Promise, Verdict
+from faultlib.explore.oracle import Function
 
 
 class Wanted(NamedTuple):
@@ -54,19 +54,16 @@ class Prepared(NamedTuple):
     check: Function | None
     acks: tuple[Function | str, ...]
 
-    def oracle(self, recording: Recording, disk: Disk, *, restart: Restart | None = None) -> Oracle:
+    def checks(self, recording: Recording, disk: Disk, *, restart: Restart | None = None, forks: bool = True) -> Checks:
         """Returns the judge of a recording. Raises UsageError for an acknowledgement that the program never makes."""
-        wanted, check = self.wanted, self.check
-        files = Files(recording, disk)
-        promised = [Acknowledged(files, self._moments(recording), recovered=wanted.recover is not None)] if self.acks else []
-        if wanted.check is not None:
-            command = wanted.check
-            first = check or (lambda cwd, timeout_s, promise: oracle.run(command, cwd, timeout_s, promise))
-            judges: list[Oracle] = [lambda cwd, case, promise: first(cwd, wanted.timeout_s, promise), *promised]
-        else:
-            also: list[Oracle] = [*promised, *([restart] if restart else [])]
-            judges = [Unchecked(recording, disk, also=also, recovered=wanted.recover is not None)]
-        return _Judged(judges, wanted.recover, wanted.timeout_s)
+        wanted, recovered = self.wanted, self.wanted.recover is not None
+        also: list[Look] = []
+        if self.acks:
+            also.append(Acknowledged(Files(recording, disk), self._moments(recording), recovered=recovered))
+        if wanted.check is None:
+            also += [restart] if restart else []
+            also = [Unchecked(recording, disk, also=also, recovered=recovered)]
+        return Checks(wanted.check, wanted.recover, wanted.cwd, wanted.timeout_s, forks, also)
 
     def _moments(self, recording: Recording) -> list[int]:
         found = set[int]()
@@ -79,23 +76,3 @@ class Prepared(NamedTuple):
                 raise UsageError(f"--ack {text}: the command said nothing of that kind")
             found |= set(moments)
         return sorted(found)
-
-
-class _Judged:
-    """Recovery first; then all of these, up to the first that fails."""
-
-    def __init__(self, judges: list[Oracle], recover: str | None, timeout_s: float) -> None:
-        self._judges = judges
-        self._recover = recover
-        self._timeout_s = timeout_s
-
-    def __call__(self, cwd: Path, case: Case, promise: Promise) -> Verdict:
-        if self._recover is not None:
-            verdict = oracle.run(self._recover, cwd, self._timeout_s)
-            if verdict.failed:
-                return Verdict(RECOVERY, verdict.text)
-        for judge in self._judges:
-            verdict = judge(cwd, case, promise)
-            if verdict.failed:
-                return verdict
-        return verdict

@@ -51,7 +51,7 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
         shutil.rmtree(place)
     Image(disk).whole(case.state, _folders(recorded.roots.paths, place))
     restart = Restart(recorded, spec.timeout_s) if finding.plan["restart"] else None
-    judge = wanted(spec).prepare().oracle(recorded, disk, restart=restart)
+    judge = wanted(spec).prepare().checks(recorded, disk, restart=restart, forks=False)
     with Judges(lambda: Judge(recorded, disk, spec.folder, judge), 1) as judges:
         return finding, judges.judge(case), place
 

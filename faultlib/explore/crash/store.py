@@ -38,6 +38,11 @@ class Store:
         """Keeps a verdict."""
         self._connection.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?)", (key, verdict.what, verdict.text))
 
+    def forget(self) -> None:
+        """Takes back every verdict."""
+        self._connection.execute("DELETE FROM verdict")
+        self._connection.commit()
+
     def flush(self) -> None:
         """Makes sure of what was added."""
         self._connection.commit()

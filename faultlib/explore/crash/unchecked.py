@@ -17,7 +17,7 @@ from faultlib.explore.crash import parsing
 from faultlib.explore.crash.changes import DirChange, Write
 from faultlib.explore.crash.content import PAGE, Content
 from faultlib.explore.crash.expected import Expected
-from faultlib.explore.crash.judge import Case, Oracle
+from faultlib.explore.crash.judge import Case, Look
 from faultlib.explore.crash.losses import ALL, State
 from faultlib.explore.crash.parsing import COMPANIONS
 from faultlib.explore.crash.recording import Recording
@@ -42,7 +42,7 @@ class Unchecked:
     `recovered`: a recovery has been run on each state before it comes here.
     """
 
-    def __init__(self, recording: Recording, disk: Disk, *, also: Iterable[Oracle] = (), recovered: bool = False) -> None:
+    def __init__(self, recording: Recording, disk: Disk, *, also: Iterable[Look] = (), recovered: bool = False) -> None:
         self.files = Files(recording, disk)
         self._also = tuple(also)
         self._view: Callable[[Disk, State], View] = Recovered if recovered else View
