@@ -31,14 +31,15 @@ def tree(tmp_path: Path) -> Path:
 
 def campaign(tree: Path, check: str, recover: str | None = None) -> Campaign:
     spec = Spec(
-        (sys.executable, "app.py"), tree, tree / ".faultlib" / "c", (tree,), check, recover, ("ext4",), budget=Budget(states=60), jobs=2
+        (sys.executable, "app.py"), tree, tree / ".faultlib" / "c", (tree,), check, recover, profiles=("ext4",),
+        budget=Budget(states=60), jobs=2,
     )
     return explore(spec)
 
 
 def command(tree: Path, name: str, code: str) -> str:
     (tree / name).write_text(code)
-    return f"{sys.executable} {name}"
+    return f"'{sys.executable}' {name}"
 
 
 def told(found: Campaign) -> str:

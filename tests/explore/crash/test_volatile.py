@@ -35,14 +35,15 @@ PROGRAMS = {
 
 
 def recorded(tmp_path: Path, code: str) -> Recording:
-    root = tmp_path / "root"
+    root = tmp_path / "tree"
     (root / "d").mkdir(parents=True)
     (root / "a").write_text("first")
     (root / "d" / "in").write_text("inside")
     (root / "same").write_text("always")
     spec = Spec((sys.executable, "-c", "import os\n" + code), root, tmp_path / "campaign", (root,))
     spec.folder.mkdir()
-    return campaign._recorded(Run(spec.command, root, record.check_roots(spec.roots), spec.folder), spec)
+    run = Run(spec.command, root, record.check_roots(spec.roots), spec.folder)
+    return campaign._recorded(run, spec, record.keep_first, isolated=True)
 
 
 def states(model: Model, most: int = 150) -> list[State]:
@@ -98,7 +99,7 @@ def test_many_names_become_directories(tmp_path: Path) -> None:
     assert matches(f"{root}/many/7".encode(), points.paths)
     assert matches(f"{root}/d/7".encode(), points.paths)
     assert not matches(f"{root}/same".encode(), points.paths)
-    assert not fnmatch.filter(points.paths, "*/root/[*]")
+    assert not fnmatch.filter(points.paths, "*/tree/[*]")
 
 
 def snapshot(folder: Path) -> dict[str, object]:
