@@ -87,8 +87,10 @@ void fl_datalog_begin(struct fl_frame *f, struct fl_before *before)
     if (needs_lock(f))
         before->lock = fl_datalog_lock(f->proc);
     before->stamp = f->fd >= 0 ? fl_fileid_stamp(f, f->fd) : 0; /* behind the lock, as another's dup2 may have had it */
-    if (f->info->family == FL_FAM_FSYNC || f->info->family == FL_FAM_MMAP)
+    if (f->info->family == FL_FAM_FSYNC || f->info->family == FL_FAM_MMAP) {
         fl_mapped_before(f);
+        before->head = __atomic_load_n(&fl_ctl->datalog.head, __ATOMIC_ACQUIRE); /* what was found comes before it */
+    }
     if (f->info->family == FL_FAM_EXIT)
         write_down_exit(f, before);
     else if (f->op == FL_OP_CLOSE)

@@ -1,6 +1,7 @@
 /* Entries of the data log, and their way into its ring. Whoever writes one has the log's lock. From any context. */
 #include "datalog.h"
 #include "journal.h"
+#include "mapped.h"
 #include "sys.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -217,6 +218,8 @@ struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *
     struct fl_fileid file = {0};
     if (f->info->family == FL_FAM_CLOSE)
         file = before->closing;
+    else if (f->op == FL_OP_MSYNC)
+        file = fl_mapped_file((uintptr_t)f->a[0]);
     else if (result >= 0 || f->info->family == FL_FAM_FSYNC)
         file = fl_fileid_of(f, result, before->stamp, &fl_thread.run);
     entry.device = file.device;

@@ -132,6 +132,14 @@ static int overlaps(uintptr_t start, uintptr_t end)
     return 0;
 }
 
+struct fl_fileid fl_mapped_file(uintptr_t at)
+{
+    for (uint32_t i = 0; i < known; i++)
+        if (at >= maps[i].start && at < maps[i].end)
+            return (struct fl_fileid){maps[i].device, maps[i].inode, 0, 0};
+    return (struct fl_fileid){0};
+}
+
 static int is_shared(const struct fl_frame *f)
 {
     return (f->a[3] & MAP_TYPE) != MAP_PRIVATE && !(f->a[3] & MAP_ANONYMOUS) && f->fd >= 0 && f->kind == FL_KIND_FILE;

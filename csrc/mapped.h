@@ -17,6 +17,8 @@ void fl_mapped_after(struct fl_frame *f, int lock, long result);
 struct fl_map { uintptr_t start, end; uint64_t device, inode, position, size; char *copy; uint32_t path; };
 void fl_mapped_complain(uint32_t path);
 int fl_mapped_see_size(struct fl_map *map);
+/* Which file is mapped there; none: a private mapping, or one that was never to be written to. */
+struct fl_fileid fl_mapped_file(uintptr_t at);
 /* Writes down what has changed in a part of the mapping. Without a process it is only copied. */
 void fl_mapped_look(struct fl_proc *proc, struct fl_map *map, uintptr_t start, uintptr_t end);
 

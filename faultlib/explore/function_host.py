@@ -28,7 +28,16 @@ def find(module: str, function: str, cwd: Path) -> Any:
         module = path.stem
     else:
         sys.path.insert(0, str(cwd))
+    _forget_namesake(module, sys.path[0])
     return getattr(importlib.import_module(module), function, None)
+
+
+def _forget_namesake(module: str, folder: str) -> None:
+    """A module of that name that came from another directory is not the one that is meant, if there is one in this."""
+    known, own = sys.modules.get(module), os.path.join(folder, *module.split("."))  # noqa: PTH118 - little is imported here
+    is_here = os.path.exists(own + ".py") or os.path.exists(os.path.join(own, "__init__.py"))  # noqa: PTH110, PTH118
+    if known and is_here and not (getattr(known, "__file__", None) or "").startswith(own):
+        del sys.modules[module]
 
 
 def call(function: Callable[..., Any], cwd: Path, output: bytes, operations: int, writer: int) -> int:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from faultlib.explore.oracle import Function, Promise
 
 
-@pytest.mark.xfail(reason="modules of the same name are taken for one, whatever directory they are in", strict=True)
 def test_two_projects_have_a_checks_module_each(tmp_path: Path) -> None:
     """As happens when pytest runs two tests that `faultlib crash` has written for different programs."""
     for name, answer in (("one", "True"), ("two", "False")):

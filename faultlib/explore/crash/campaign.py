@@ -26,6 +26,7 @@ from faultlib.explore.crash.store import Store
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.words import Narrator
 from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Finding
+from faultlib.explore.oracle import Verdict
 
 FINDINGS = "findings"
 SECTORS = (512, 4096)
@@ -194,24 +195,30 @@ class _Scene(NamedTuple):
         """Explores with these checks. Raises Distrust."""
         spec = self.spec
         with self.judges(checks, spec.jobs) as judges:
-            notes += _try_undamaged(self.recorded, judges)
+            before = _try_undamaged(self.recorded, judges)
             explorer = Explorer(
                 self.recorded, self.disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
                 needs_promises=wanted(spec).needs_promises, tell=tell,
             )  # fmt: skip
+            if before.failed:
+                notes.append(f"the check fails before the run already; as good counts where it says the same: {_first(before)}")
+                explorer.before = before
             explorer.run()
             notes += judges.notes
         return explorer
 
 
-def _try_undamaged(recorded: Recording, judges: Judges) -> list[str]:
-    """The check has to pass where nothing is wrong. Returns what is to be said otherwise."""
+def _try_undamaged(recorded: Recording, judges: Judges) -> Verdict:
+    """The check has to pass where nothing is wrong. Returns what it says of the state before the run."""
     end = len(recorded.model.changes)
     last = judges.judge(Case(State(end), end))
     if last.failed:
         raise UsageError(f"the check fails although nothing has crashed, on the state that the command leaves: {last.text}")
-    first = judges.judge(Case(State(0), 0))
-    return [f"the check fails on the state before the run already: {first.text.splitlines()[0]}"] if first.failed else []
+    return judges.judge(Case(State(0), 0))
+
+
+def _first(verdict: Verdict) -> str:
+    return next(iter(verdict.text.splitlines()), verdict.what)
 
 
 def _outside(spec: Spec, recorded: Recording) -> list[str]:

@@ -81,6 +81,8 @@ class Explorer:
         self.counts = Counts()
         self.failures = list[Failure]()
         self.passed = list[State]()
+        self.before: Verdict | None = None
+        """What the check says of the state before the run, if it fails: a state of which it says the same is no worse."""
         self._in_first_round = True
         self._prefixes: dict[int, int] = {}  # crashes that fail with nothing lost, and the number of the failure
 
@@ -95,6 +97,9 @@ class Explorer:
         if key not in self._verdicts:
             self._note(key, self._judges.judge(Case(plan, promised)))
         return self._verdicts[key]
+
+    def _fails(self, verdict: Verdict) -> bool:
+        return verdict.failed and verdict != self.before
 
     def run(self) -> list[Failure]:
         """Explores, strategy by strategy, and returns the failures, in the order in which they were found.
@@ -152,7 +157,7 @@ class Explorer:
     def _sort_in(self, one: _Pending, verdict: Verdict, failing: list[tuple[_Pending, Verdict]]) -> None:
         strategy = one.candidate.strategy
         self.counts.by_strategy[strategy] = self.counts.by_strategy.get(strategy, 0) + 1
-        if verdict.failed:
+        if self._fails(verdict):
             self.counts.failing += 1
             failing.append((one, verdict))
         elif self._in_first_round:
@@ -185,7 +190,7 @@ class Explorer:
 
     def _explain(self, one: _Pending, verdict: Verdict) -> None:
         plan, model = one.candidate.state, self._recording.model
-        minimiser = Minimiser(one.rules, lambda state, promised: self.verdict(state, promised).failed)
+        minimiser = Minimiser(one.rules, lambda state, promised: self._fails(self.verdict(state, promised)))
         promised = minimiser.promised(plan, one.promised)
         before = self._before(plan) if not plan.losses and not promised else -1
         for number, known in enumerate(self.failures):

@@ -17,6 +17,7 @@ MOST_LINKS = 40
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE = 1, 2, 16
 _OTHER_WAYS = ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)
 RENAME_EXCHANGE = 2
+MS_SYNC = 4
 O_SYNC = os.O_SYNC
 """O_DSYNC is one bit of it."""
 RWF_DSYNC, RWF_SYNC = 2, 4
@@ -310,6 +311,8 @@ class Tree:
         name, failed = entry.operation.name, entry.event.result < 0
         if name in ("sync", "syncfs"):
             yield Sync(entry.number, None, entry.began, False, failed)
+        elif name == "msync" and known is not None and entry.event.flags & MS_SYNC:  # all of the file, as most do it
+            yield Sync(entry.number, known, entry.began, True, failed)
         elif name in ("fsync", "fdatasync") and known is not None:
             yield Sync(entry.number, known, entry.began, name == "fdatasync", failed)
 

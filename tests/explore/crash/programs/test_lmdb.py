@@ -46,7 +46,6 @@ def test_clean(lab: Lab) -> None:
     explored(lab, "").assert_clean()
 
 
-@pytest.mark.xfail(reason="msync is not taken for a sync", strict=True)
 def test_clean_with_a_writable_map(lab: Lab) -> None:
     explored(lab, ", writemap=True").assert_clean()
 

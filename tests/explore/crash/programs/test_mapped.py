@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.explore.crash.programs.lab import TORN, Lab
 
 PROGRAM = """
@@ -23,6 +21,5 @@ def test_two_stores_have_no_order(lab: Lab) -> None:
     outcome.assert_found((TORN, "app.py:8", "app.py:8"))
 
 
-@pytest.mark.xfail(reason="msync is not taken for a sync", strict=True)
 def test_msync_puts_them_in_order(lab: Lab) -> None:
     lab.write("m", "\0" * 8192).crash_python(PROGRAM.format("view.flush()"), check=CHECK).assert_clean()

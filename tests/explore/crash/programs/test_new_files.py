@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.explore.crash.programs.lab import RENAMED, TRUNCATED, Lab, json_tool
 
 SAFE = """
@@ -14,16 +12,12 @@ with open("new.tmp", "w") as file:
     {0}
 os.rename("new.tmp", "new.json")
 """
-BEFORE = "a check that fails before the run in the same way is taken for a violation"
-MASKED = "the state before the run fails, too, and hides what the program does"
 
 
-@pytest.mark.xfail(reason=BEFORE, strict=True)
 def test_a_file_that_is_not_there_yet_is_no_violation(lab: Lab) -> None:
     lab.crash_python(SAFE.format("os.fsync(file.fileno())"), check=json_tool("new.json")).assert_clean()
 
 
-@pytest.mark.xfail(reason=MASKED, strict=True)
 def test_nor_does_it_hide_one_that_is_torn(lab: Lab) -> None:
     outcome = lab.crash_python('with open("new.json", "w") as file:\n    file.write("[1]")', check=json_tool("new.json"))
     outcome.assert_found((TRUNCATED, "app.py:1", "app.py:1"))
