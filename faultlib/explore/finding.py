@@ -100,7 +100,6 @@ class Campaign(NamedTuple):
     judged: int
     failing: int
     seconds: float
-    seed: int
     complete: bool
     not_covered: tuple[str, ...]
     findings: tuple[Finding, ...]

@@ -196,7 +196,6 @@ def summary(campaign: Campaign) -> tuple[tuple[str, str], ...]:
         ("profiles", ", ".join(campaign.profiles)),
         ("recorded", f"{counted(campaign.operations, 'operation')} below {', '.join(campaign.roots)}"),
         ("check", campaign.check or "none: the built-in ones"),
-        ("seed", str(campaign.seed)),
         ("complete", "yes" if campaign.complete else "no: the budget was spent before every state was looked at"),
     ]
     if campaign.accepted:

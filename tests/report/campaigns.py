@@ -115,7 +115,6 @@ CAMPAIGN = Campaign(
     judged=640,
     failing=17,
     seconds=1.6,
-    seed=7,
     complete=False,
     not_covered=("stores through a mapping of cache.db that were overwritten between captures", f"writes outside the roots: {HOSTILE}"),
     findings=(RENAMED, STRANGE, TRUNCATED),

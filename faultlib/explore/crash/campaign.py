@@ -53,7 +53,6 @@ class Spec(NamedTuple):
     budget: Budget = Budget()
     jobs: int = 2
     timeout_s: float = 10.0
-    seed: int = 0
     status: int | None = 0
     rules: tuple[str, ...] = ()
     fixture: Path | None = None
@@ -79,7 +78,7 @@ def explore(
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
     prepared = wanted(spec).prepare()
-    spec.folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(spec.folder)
     why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
@@ -106,9 +105,17 @@ def explore(
     counts = explorer.counts
     return Campaign(
         spec.command, spec.check or "", tuple(map(str, run.roots)), spec.profiles, counts.by_strategy, len(recorded.ops),
-        counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, spec.seed, counts.complete,
+        counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, counts.complete,
         tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
     )  # fmt: skip
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes the campaign's folder; version control is to leave our own ones alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ignored = folder.parent / ".gitignore"
+    if folder.parent.name == record.KEEP_OUT and not ignored.exists():
+        ignored.write_text("*\n")
 
 
 def _gravity(finding: Finding) -> tuple[int, int]:

@@ -12,12 +12,14 @@ from faultlib.explore import oracle
 from faultlib.explore.crash import volatile
 from faultlib.explore.crash.judge import Bench, Case, Distrust, Look
 from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.restart import Restart
 from faultlib.explore.forkserver import Ended, ForkServer, plain_words
 from faultlib.explore.oracle import Promise, Verdict
 from faultlib.inject.forkpoint import Points, quoted
 
 NO_PROMISE = Promise(b"", 0)
 PASSED = Verdict(oracle.PASS)
+RANKS = {oracle.PASS: 0, oracle.SUSPECT: 1}
 NOT_COMPARED = "__pycache__"
 STARTED_ANEW = "the {} is started anew for each state, which takes longer: {}"
 
@@ -127,6 +129,27 @@ class Function(Check):
         return oracle.verdict_of_function(ended.code, ended.output.decode("utf-8", "replace"))
 
 
+class Restarted(Check):
+    """The command of the recording, run again."""
+
+    def __init__(self, restart: Restart, timeout_s: float) -> None:
+        super().__init__("command", timeout_s)
+        self._restart = restart
+
+    def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
+        """Starts the server of forks."""
+        return self._start(self._restart.command, cwd, points, folder)
+
+    def plainly(self, cwd: Path, promise: Promise) -> Verdict:
+        """Runs it anew."""
+        return self._restart.verdict_on(oracle.run(self._restart.command, cwd, self._timeout_s))
+
+    def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
+        """Runs it as a fork."""
+        verdict = self.server.run(self._timeout_s) if self.server else None
+        return self._restart.verdict_on(verdict) if verdict else None
+
+
 Way = Callable[[Path, Promise], Verdict]
 
 
@@ -137,8 +160,9 @@ class Checks:
     """
 
     def __init__(
-        self, check: str | None, recover: str | None, cwd: Path, timeout_s: float, forks: bool = True, also: Sequence[Look] = ()
-    ) -> None:
+        self, check: str | None, recover: str | None, cwd: Path, timeout_s: float, forks: bool = True,
+        also: Sequence[Look] = (), restart: Restart | None = None,
+    ) -> None:  # fmt: skip
         self.notes: list[str] = []
         self.pids = set[int]()
         self._check: Check | None = None
@@ -146,13 +170,14 @@ class Checks:
             is_function = oracle.Function.is_one(check)
             self._check = Function(check, cwd, timeout_s) if is_function else Command("check", check, cwd, timeout_s)
         self._also = also
+        self._restart = Restarted(restart, timeout_s) if restart else None
         self._recover = Command("recovery", recover, cwd, timeout_s) if recover is not None else None
         self._forks = forks
         self._is_confirmed = False
         self._judged = 0
 
     def _all(self) -> list[Check]:
-        return [one for one in (self._recover, self._check) if one]
+        return [one for one in (self._recover, self._check, self._restart) if one]
 
     def prepare(self, bench: Bench) -> None:
         """Starts servers of forks and tries them on the first and the last state."""
@@ -219,13 +244,23 @@ class Checks:
             if self._check:
                 verdict = (self._check.quickly if is_fast else self._check.plainly)(bench.cwd, promise)
             for look in self._also:
-                verdict = verdict if verdict.failed else look(bench.cwd, case, promise)
+                verdict = _worse(verdict, look, bench.cwd, case, promise)
+            if self._restart and verdict.what in RANKS:  # last, as the state is another one afterwards
+                again = (self._restart.quickly if is_fast else self._restart.plainly)(bench.cwd, promise)
+                verdict = again if again.failed else verdict
             return verdict
 
     def close(self) -> None:
         """Ends the servers."""
         for one in self._all():
             one.close()
+
+
+def _worse(verdict: Verdict, look: Look, cwd: Path, case: Case, promise: Promise) -> Verdict:
+    """The worse of a verdict and what another one says, who is asked unless it is bad enough."""
+    if verdict.what not in RANKS:
+        return verdict
+    return max(verdict, look(cwd, case, promise), key=lambda one: RANKS.get(one.what, 2))
 
 
 def _agrees(fast: Verdict, plain: Verdict, again: Callable[[], Verdict]) -> bool:

@@ -61,9 +61,8 @@ class Prepared(NamedTuple):
         if self.acks:
             also.append(Acknowledged(Files(recording, disk), self._moments(recording), recovered=recovered))
         if wanted.check is None:
-            also += [restart] if restart else []
-            also = [Unchecked(recording, disk, also=also, recovered=recovered)]
-        return Checks(wanted.check, wanted.recover, wanted.cwd, wanted.timeout_s, forks, also)
+            also.insert(0, Unchecked(recording, disk, recovered=recovered))
+        return Checks(wanted.check, wanted.recover, wanted.cwd, wanted.timeout_s, forks, also, restart)
 
     def _moments(self, recording: Recording) -> list[int]:
         found = set[int]()

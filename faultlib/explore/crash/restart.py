@@ -45,9 +45,17 @@ class Restart:
                 return False
         return True
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What is started again."""
+        return self._recording.command
+
     def __call__(self, cwd: Path, case: Case, promise: Promise) -> Verdict:
         """Judges a state in the place of the roots; it is another one afterwards."""
-        verdict = oracle.run(self._recording.command, cwd, self._timeout_s)
+        return self.verdict_on(oracle.run(self.command, cwd, self._timeout_s))
+
+    def verdict_on(self, verdict: Verdict) -> Verdict:
+        """Returns what a run of the command, judged as a check, amounts to."""
         if verdict.what == PASS and TRACEBACK not in verdict.text.splitlines():
             return Verdict(PASS)
         if verdict.what == HANG:
