@@ -49,6 +49,10 @@ class Counts:
         self.complete = True
 
 
+class _OutOfTime(Exception):
+    """A strategy is still at work when the budget is spent."""
+
+
 class _Pending(NamedTuple):
     candidate: Candidate
     rules: Rules
@@ -164,6 +168,19 @@ class Explorer:
             self.passed.append(one.candidate.state)
 
     def _unseen(self, candidates: Iterator[Candidate], rules: Rules) -> Iterator[_Pending]:
+        rules.tick = self._look_at_clock
+        try:
+            yield from self._new(candidates, rules)
+        except _OutOfTime:
+            self.counts.complete = False
+        finally:
+            rules.tick = None
+
+    def _look_at_clock(self) -> None:
+        if self._is_late():
+            raise _OutOfTime
+
+    def _new(self, candidates: Iterator[Candidate], rules: Rules) -> Iterator[_Pending]:
         for candidate in candidates:
             promised = rules.latest(candidate.state)
             key = self.key(candidate.state, promised)

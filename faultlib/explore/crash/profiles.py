@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from faultlib.explore.crash.changes import Write
 from faultlib.explore.crash.content import PAGE
@@ -23,7 +23,7 @@ Item = tuple[int, Lost]
 
 
 class Rules:
-    """One profile on one model. `sector` is in bytes."""
+    """One profile on one model. `sector` is in bytes. `tick` is called whenever something is computed, and may raise."""
 
     def __init__(self, profile: Profile, model: Model, sector: int) -> None:
         self.profile = profile
@@ -32,6 +32,7 @@ class Rules:
         self.durable = durable(profile, model)
         self._soonest = _running_minimum(self.durable)
         self._settled_at: dict[int, tuple[int, int]] = {}
+        self.tick: Callable[[], None] | None = None
 
     def can_lose(self, index: int, crash: int) -> bool:
         """Whether a crash can lose a change, or of the last one a part."""
@@ -79,6 +80,8 @@ class Rules:
         """Returns the least that is lost with these; None if some of it cannot be lost then."""
         if self.profile.atomic:
             return self._interrupted(plan)
+        if self.tick:
+            self.tick()
         plan = state(plan.crash, plan.items())
         order = self._first_of_journal(plan)
         names = self._names(plan, order)
