@@ -288,7 +288,7 @@ struct fl_log_entry {
 };
 
 /* Which calls a rule with FL_EFFECT_FORK (fl_rule.value) takes for the fork point: any; one that opens a directory, or one that
- * changes something, unless an import does; none, it only looks whether a file goes by another name. */
+ * changes something, unless an import does; none, it only looks whether a file goes by another name, in runs too. */
 enum fl_fork_at { FL_FORK_AT_ANY, FL_FORK_AT_LISTING, FL_FORK_AT_CHANGE, FL_FORK_AT_NONE };
 enum fl_fork_state { FL_FORK_OFF, FL_FORK_ARMED, FL_FORK_BUSY, FL_FORK_READY, FL_FORK_REFUSED };
 enum fl_fork_why {
@@ -307,6 +307,8 @@ struct fl_fork {
     int32_t status;             /* of the last run, as wait gives it; FL_FORK_IMPOSSIBLE: there was none */
     uint32_t roots;             /* in the strings: directories whose files must not be open; an empty one is the last */
     uint32_t quick;             /* runs may end without taking down what nobody needs */
+    uint32_t strayed;           /* files below the roots that runs have opened by another name than their own */
+    uint32_t watched;           /* runs belong to the session, whose rules say what they look at */
 };
 
 struct fl_ctl {

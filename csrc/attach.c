@@ -122,6 +122,9 @@ int fl_fork_apart(void)
     return pid;
 }
 
+/* A child like any other that is forked. */
+int fl_fork_along(void) { return (int)fl_real[FL_SYM_fork](0, 0, 0, 0, 0, 0); }
+
 /* The image by the name that it was started under: the kernel passed it, while asking /proc costs as much as a thousand calls. */
 static void name_image(struct fl_proc *proc)
 {

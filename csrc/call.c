@@ -247,6 +247,16 @@ static inline uint64_t wanted(struct fl_frame *f, uint16_t *slots)
     }
 }
 
+/* The call of a new run counts for the rules that came after it was decided. None of them acts. */
+void fl_count_again(struct fl_frame *f)
+{
+    struct fl_choice none;
+    uint16_t slots[FL_LIVE_RULES];
+    uint64_t mask = wanted(f, slots);
+    if (mask)
+        decide(f, mask, slots, &none);
+}
+
 /* Books a firing, or says what became of one that is booked. Effects that do not come back call it themselves. */
 void fl_book(struct fl_frame *f, long result, const struct fl_choice *choice)
 {

@@ -91,6 +91,13 @@ int fl_differs_between_runs(const char *path)
     return 0;
 }
 
+/* A run has opened a file: who watches what runs look at, by names, is told if this name is not the file's. */
+void fl_note_name(const char *name, const char *path)
+{
+    if (is_below_roots(path) && (!name || strcmp(name, path)))
+        __atomic_add_fetch(&fl_ctl->fork.strayed, 1, __ATOMIC_RELAXED);
+}
+
 /* One line of /proc/self/maps: "from-to rwxp offset device inode   path". A private mapping of what is always the same may stay. */
 static int is_tying(const char *line)
 {
@@ -231,7 +238,7 @@ static int run(void)
     int status = FL_FORK_IMPOSSIBLE, pid = -1;
     put_back();
     is_quick = __atomic_load_n(&all->quick, __ATOMIC_ACQUIRE) != 0;
-    if (!fl_sys1(SYS_chdir, directory) && !(pid = fl_fork_apart()))
+    if (!fl_sys1(SYS_chdir, directory) && !(pid = all->watched ? fl_fork_along() : fl_fork_apart()))
         return 1;
     fl_sys1(SYS_chdir, "/"); /* holds no mount */
     if (pid > 0) {
@@ -269,15 +276,18 @@ static void serve(void)
     fl_sys1(SYS_exit_group, 0);
 }
 
-void fl_serve_forks(void)
+int fl_serve_forks(void)
 {
-    int error = errno;
+    int error = errno, is_run = 0;
     if (begin()) {
         uint32_t why = why_not();
-        if (why)
+        if (why) {
             refuse(why);
-        else
+        } else {
             serve();
+            is_run = 1;
+        }
     }
     errno = error;
+    return is_run;
 }

@@ -119,6 +119,7 @@ struct fl_frame {
 /* call.c */
 long fl_call(unsigned sym, unsigned op, long *a);
 long fl_invoke(struct fl_frame *f);
+void fl_count_again(struct fl_frame *f);
 /* Functions that return int leave half of the register undefined. */
 static inline long fl_result(const struct fl_op_info *info, long result)
 {
@@ -138,14 +139,16 @@ struct fl_proc *fl_self_by_pid(int pid);
 int fl_owner_alive(void);
 void fl_leave(void);
 int fl_fork_apart(void);
+int fl_fork_along(void);
 extern char fl_link_path[256];
 
 /* place.c */
 void fl_descriptor_path(char *out, int pid, int fd);
 
-/* forkpoint.c: in a process that may be it, the fork point. Returns in the children of runs, and where it cannot be. */
-void fl_serve_forks(void);
+/* forkpoint.c: in a process that may be it, the fork point. Returns 1 in the children of runs, 0 where it cannot be. */
+int fl_serve_forks(void);
 int fl_differs_between_runs(const char *path);
+void fl_note_name(const char *name, const char *path);
 void fl_refuse_forks(uint32_t why);
 
 /* slot.c */

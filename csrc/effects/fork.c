@@ -37,26 +37,52 @@ static int is_here(struct fl_frame *f, const struct fl_rule *rule)
     return rule->value == FL_FORK_AT_ANY || (rule->value != FL_FORK_AT_NONE && !is_import(f));
 }
 
+/* The call, and the name of the file that it has opened; none if it has not. */
+static long invoke(struct fl_frame *f, char *path, size_t room)
+{
+    char link[32];
+    long result = fl_invoke(f), n = 0;
+    if (f->info->family == FL_FAM_OPEN && f->info->result == FL_RESULT_FD && result >= 0) {
+        fl_fd_link(link, (int)result);
+        n = fl_sys(SYS_readlinkat, AT_FDCWD, link, path, room - 1);
+    }
+    path[n > 0 && path[0] == '/' ? n : 0] = '\0';
+    return result;
+}
+
 /* The call, where it is not the point. What is opened by a link's name was looked at too early. */
 static long pass(struct fl_frame *f)
 {
-    char link[32], path[FL_PATH_MAX];
-    long result = fl_invoke(f);
-    if (f->info->family != FL_FAM_OPEN || result < 0)
-        return result;
-    fl_fd_link(link, (int)result);
-    long n = fl_sys(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
-    path[n > 0 ? n : 0] = '\0';
-    if (path[0] == '/' && fl_differs_between_runs(path))
+    char path[FL_PATH_MAX];
+    long result = invoke(f, path, sizeof path);
+    if (path[0] && fl_differs_between_runs(path))
         fl_refuse_forks(FL_FORK_OTHER_NAME);
     return result;
+}
+
+/* The call in a run. */
+static long watch(struct fl_frame *f)
+{
+    char path[FL_PATH_MAX];
+    long result = invoke(f, path, sizeof path);
+    if (path[0])
+        fl_note_name(fl_path_text(f->path), path);
+    return result;
+}
+
+/* The call at which a run begins: rules that watch came after it was decided. */
+static long first(struct fl_frame *f)
+{
+    fl_count_again(f);
+    return watch(f);
 }
 
 FL_EFFECT(fork)
 {
     f->injected = FL_LEFT_ALONE; /* nothing happens to the call */
-    if (__atomic_load_n(&fl_ctl->fork.state, __ATOMIC_ACQUIRE) != FL_FORK_ARMED)
-        return fl_invoke(f);
+    uint32_t state = __atomic_load_n(&fl_ctl->fork.state, __ATOMIC_ACQUIRE);
+    if (state != FL_FORK_ARMED)
+        return state == FL_FORK_READY ? watch(f) : fl_invoke(f);
     if (!is_here(f, choice->rule))
         return pass(f);
     int pid = (int)fl_sys1(SYS_getpid, 0);
@@ -64,7 +90,7 @@ FL_EFFECT(fork)
         fl_refuse_forks(FL_FORK_NOT_FIRST);
     else if (f->info->family == FL_FAM_EXEC || f->info->family == FL_FAM_FORK)
         fl_refuse_forks(FL_FORK_EXEC);
-    else
-        fl_serve_forks();
+    else if (fl_serve_forks())
+        return first(f);
     return fl_invoke(f);
 }

@@ -17,6 +17,7 @@ from faultlib.errors import FaultlibError
 from faultlib.explore import oracle
 from faultlib.explore.oracle import Verdict
 from faultlib.inject.forkpoint import ForkPoint, Points
+from faultlib.inject.readset import Group, Watch
 from faultlib.inject.session import Session
 
 _LITERAL = re.compile(r"""'[^']*'|"[^"$`\\!]*\"""")
@@ -51,13 +52,14 @@ class ForkServer:
     """One command, ready to be run many times in the same place. For the first process of a cell, or for a test.
 
     `folder` is where the output goes; it has to be out of the way of `points.roots`. `why_not` says why the command cannot be
-    forked; then `run` must not be called. `quick`: a Python does not take itself down at the end of a run. `sessions` is a folder
-    of a short name for what a session keeps in files.
+    forked; then `run` must not be called. `quick`: a Python does not take itself down at the end of a run. `sessions` is a
+    folder of a short name for what a session keeps in files. `groups` are names to watch for: `read` has a bit for each that
+    the last run looked at; None: that is not known.
     """
 
     def __init__(
         self, words: Sequence[str], cwd: Path, points: Points, folder: Path, *, env: Mapping[str, str] | None = None,
-        timeout_s: float = 10.0, sessions: Path | None = None,
+        timeout_s: float = 10.0, sessions: Path | None = None, groups: Sequence[Group] | None = None,
     ) -> None:  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self._session: Session | None = None
@@ -65,6 +67,8 @@ class ForkServer:
         self._before = 0
         self.why_not: str | None = None
         self.quick = True
+        self._watch: Watch | None = None
+        self.read: int | None = None
         try:
             with _sessions_in(sessions):
                 self._session = Session(cwd=cwd)
@@ -80,6 +84,8 @@ class ForkServer:
             self.close()
         else:
             self._before = os.fstat(self._output).st_size
+            if groups is not None and self._session:
+                self._watch = Watch(self._session, self._point, groups)
 
     @property
     def pids(self) -> set[int]:
@@ -94,6 +100,7 @@ class ForkServer:
 
     def run_once(self, timeout_s: float) -> Ended | Verdict | None:
         """Returns how one run ended; a verdict if it did not; None if there could be none."""
+        self.read = None
         os.ftruncate(self._output, self._before)
         self._point.begin(self.quick)
         if not self._point.end(timeout_s, self._is_alive):
@@ -102,6 +109,7 @@ class ForkServer:
             self._kill()
             return Verdict(oracle.HANG, f"still running after {timeout_s:g} s\n" + self._shown())
         status = self._point.status
+        self.read = self._watch.touched() if self._watch else None
         return None if status is None else Ended(os.waitstatus_to_exitcode(status), self._read())
 
     @property

@@ -40,11 +40,15 @@ def _forget_namesake(module: str, folder: str) -> None:
         del sys.modules[module]
 
 
+def arguments(function: Callable[..., Any]) -> int:
+    """Returns how many arguments a check wants."""
+    return function.__code__.co_argcount if hasattr(function, "__code__") else 3
+
+
 def call(function: Callable[..., Any], cwd: Path, output: bytes, operations: int, writer: int) -> int:
-    """Calls a check with as many arguments as it has; returns 0 if it passes, and writes why it does not."""
-    count = function.__code__.co_argcount if hasattr(function, "__code__") else 3
+    """Calls a check with as many arguments as it wants; returns 0 if it passes, and writes why it does not."""
     try:
-        said = function(*(cwd, output, operations)[:count])
+        said = function(*(cwd, output, operations)[: arguments(function)])
     except SystemExit as error:
         said = error.code in (None, 0)
         os.write(writer, f"exit {error.code}".encode())

@@ -96,6 +96,11 @@ class Function:
         self.function = self._find(text, found["module"], found["function"], cwd)
         self._nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
+    @property
+    def needs_promises(self) -> bool:
+        """Whether it is told more than the directory."""
+        return function_host.arguments(self.function) > 1
+
     @staticmethod
     def is_one(text: str) -> bool:
         """Whether a check is spelled as a function, not as a command."""

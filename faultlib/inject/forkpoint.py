@@ -16,6 +16,7 @@ from faultlib.inject.rules import Globs, Rule
 from faultlib.inject.session import Session
 
 SLICE_S = 0.05
+ALL_FAMILIES = tuple({op.family: None for op in ops.OPERATIONS})
 _LISTINGS = ("open", "openat")
 _CHANGES = ("open", "truncate", "rename", "unlink", "link", "mkdir", "rmdir", "attr")
 _WHY: dict[int, str] = {
@@ -48,10 +49,14 @@ def quoted(path: str) -> str:
 
 def _rules(patterns: Sequence[str], at: int, names: tuple[str, ...]) -> Iterable[Rule]:
     for begin in range(0, len(patterns), lib.FL_GLOBS):
-        some = tuple(patterns[begin : begin + lib.FL_GLOBS])
-        members = [op for op in ops.OPERATIONS if op.arguments & {"path", "path2"} and (op.name in names or op.family in names)]
-        families, calls = (tuple(dict.fromkeys(texts)) for texts in ([op.family for op in members], [op.name for op in members]))
-        yield Rule(families, effects.ForkPoint(at), call=calls, path=Globs(some))
+        yield by_path(patterns[begin : begin + lib.FL_GLOBS], names, effects.ForkPoint(at))
+
+
+def by_path(patterns: Sequence[str], names: tuple[str, ...], effect: effects.ForkPoint | None = None) -> Rule:
+    """Returns a rule about calls that name a file, of these families or names: at most FL_GLOBS globs."""
+    members = [op for op in ops.OPERATIONS if op.arguments & {"path", "path2"} and (op.name in names or op.family in names)]
+    families, calls = (tuple(dict.fromkeys(texts)) for texts in ([op.family for op in members], [op.name for op in members]))
+    return Rule(families, effect, call=calls, path=Globs(tuple(patterns)), scope=None if effect else "session")
 
 
 class ForkPoint:
@@ -60,10 +65,9 @@ class ForkPoint:
     def __init__(self, session: Session, points: Points) -> None:
         self._session = session
         self._fork: Any = session.block.ctl.fork
-        every = tuple({op.family: None for op in ops.OPERATIONS})
         below = [glob for root in points.roots for glob in (quoted(root), quoted(root) + "/*")]
         rules = [
-            *_rules(points.paths, lib.FL_FORK_AT_ANY, every),
+            *_rules(points.paths, lib.FL_FORK_AT_ANY, ALL_FAMILIES),
             *_rules(points.listings, lib.FL_FORK_AT_LISTING, _LISTINGS),
             *_rules(below, lib.FL_FORK_AT_CHANGE, _CHANGES),
             *_rules(("*",), lib.FL_FORK_AT_NONE, ("open",)),
@@ -78,7 +82,7 @@ class ForkPoint:
         while True:
             state = self._fork.state
             if state == lib.FL_FORK_READY:
-                self._session.block.live.remove(self._slots)
+                self._session.block.live.remove(self._slots[:-1])  # the last looks at names in the runs, too
                 return None
             if state == lib.FL_FORK_REFUSED:
                 return _WHY.get(self._fork.why, "it cannot be forked")
@@ -110,6 +114,15 @@ class ForkPoint:
     def pid(self) -> int:
         """The process of the run that goes on; 0 if there is none."""
         return int(self._fork.pid)
+
+    def watch(self) -> None:
+        """Has runs belong to the session, whose rules then see what they do; without, they are forked a little faster."""
+        self._fork.watched = 1
+
+    @property
+    def strayed(self) -> int:
+        """How often runs have opened a file below the roots by another name than its own."""
+        return int(self._fork.strayed)
 
     @property
     def status(self) -> int | None:

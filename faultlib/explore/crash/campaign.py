@@ -23,6 +23,7 @@ from faultlib.explore.crash.record import Incomplete, Run
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.store import Store
+from faultlib.explore.crash.verdicts import Verdicts
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.words import Narrator
 from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Finding
@@ -88,12 +89,14 @@ def explore(
         notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
         try:
             checks = prepared.checks(recorded, scene.disk, restart=restart, forks=not why_not)
-            explorer = scene.explore(checks, store, notes, tell)
+            verdicts = Verdicts(scene.disk, store, needs_promises=prepared.needs_promises)
+            explorer = scene.explore(checks, verdicts, notes, tell)
         except Distrust as error:
             store.forget()
             notes.append(f"every state was judged twice: {error}")
             checks = prepared.checks(recorded, scene.disk, restart=restart, forks=False)
-            explorer = scene.explore(checks, store, notes, tell)
+            verdicts = Verdicts(scene.disk, store, needs_promises=prepared.needs_promises)
+            explorer = scene.explore(checks, verdicts, notes, tell)
     if passed is not None:
         passed += explorer.passed
     narrator = Narrator(recorded, scene.disk, spec.sector)
@@ -198,14 +201,13 @@ class _Scene(NamedTuple):
             can = restart.can_restart(judges.judge, self.recorded.model)
         return (restart, []) if can else (None, [restart.reason])
 
-    def explore(self, checks: Checks, store: Store, notes: list[str], tell: Callable[[Counts], None]) -> Explorer:
+    def explore(self, checks: Checks, verdicts: Verdicts, notes: list[str], tell: Callable[[Counts], None]) -> Explorer:
         """Explores with these checks. Raises Distrust."""
         spec = self.spec
         with self.judges(checks, spec.jobs) as judges:
             before = _try_undamaged(self.recorded, judges)
             explorer = Explorer(
-                self.recorded, self.disk, judges, store, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
-                needs_promises=wanted(spec).needs_promises, tell=tell,
+                self.recorded, judges, verdicts, profiles=spec.profiles, sector=spec.sector, budget=spec.budget, tell=tell
             )  # fmt: skip
             if before.failed:
                 notes.append(f"the check fails before the run already; as good counts where it says the same: {_first(before)}")

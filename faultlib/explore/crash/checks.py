@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from faultlib.explore import oracle
-from faultlib.explore.crash import volatile
-from faultlib.explore.crash.judge import Bench, Case, Distrust, Look
+from faultlib.explore.crash import readset, volatile
+from faultlib.explore.crash.judge import Answer, Bench, Case, Distrust, Look
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.forkserver import Ended, ForkServer, plain_words
 from faultlib.explore.oracle import Promise, Verdict
 from faultlib.inject.forkpoint import Points, quoted
+from faultlib.inject.readset import Group
 
 NO_PROMISE = Promise(b"", 0)
 PASSED = Verdict(oracle.PASS)
@@ -34,6 +35,10 @@ class Check:
         self.title = title
         self._timeout_s = timeout_s
         self.server: ForkServer | None = None
+        self.groups: list[Group] | None = None
+        """What to watch for in forks, if anything."""
+        self.read: int | None = None
+        """Which of these the last run has read; None: that is not known."""
         self.is_lost = False
 
     def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
@@ -42,7 +47,7 @@ class Check:
 
     def _start(self, words: Sequence[str], cwd: Path, points: Points, folder: Path) -> str | None:
         sessions = folder if os.geteuid() == 0 else None  # who is not root does not let its children look into /proc/1
-        server = ForkServer(words, cwd, points, folder, timeout_s=self._timeout_s, sessions=sessions)
+        server = ForkServer(words, cwd, points, folder, timeout_s=self._timeout_s, sessions=sessions, groups=self.groups)
         if server.why_not is None:
             self.server = server
         return server.why_not
@@ -58,6 +63,7 @@ class Check:
     def quickly(self, cwd: Path, promise: Promise) -> Verdict:
         """Runs it in the fastest way there is."""
         verdict = self.forked(cwd, promise) if self.server else None
+        self.read = self.server.read if verdict and self.server else None
         if verdict is None and self.server and not self.server.is_alive:
             self.close()
             self.is_lost = True
@@ -183,8 +189,9 @@ class Checks:
         """Starts servers of forks and tries them on the first and the last state."""
         if not self._forks:
             return
-        points = volatile.points(bench.recording.model)
+        points, groups = volatile.points(bench.recording.model), self._groups(bench)
         for one in self._all():
+            one.groups = groups
             with bench.mounted(State(len(bench.recording.model.changes))):
                 why = one.start(bench.cwd, points, bench.scratch)
                 self.pids |= one.server.pids if one.server else set()
@@ -192,6 +199,11 @@ class Checks:
                 why = self._try(bench, one)
             if why and one.is_told:
                 self.notes.append(STARTED_ANEW.format(one.title, why))
+
+    def _groups(self, bench: Bench) -> list[Group] | None:
+        """What to watch for; nothing where somebody looks at all of a state anyway."""
+        places = None if self._also or self._restart else readset.places(bench.recording.model)
+        return None if places is None else [one.watched for one in places]
 
     def _try(self, bench: Bench, one: Check) -> str | None:
         """Runs a command both ways. Returns why it cannot be forked."""
@@ -213,20 +225,30 @@ class Checks:
         (forked, tree), (plain, plain_tree) = run(one.quickly), run(one.plainly)
         return tree == plain_tree and _agrees(forked, plain, lambda: run(one.plainly)[0])
 
-    def judge(self, bench: Bench, case: Case, promise: Promise) -> Verdict:
+    def judge(self, bench: Bench, case: Case, promise: Promise) -> Answer:
         """Judges a state. The first that fails in the fast way is judged again in the plain one, and of the others some."""
         is_fast = any(one.server for one in self._all())
         verdict = self._once(bench, case, promise, is_fast)
+        answer = Answer(verdict, self._read() if is_fast else None)
         self._judged += 1
         self._note_losses()
         is_sample = self._judged & (self._judged - 1) == 0
         if not is_fast or not (is_sample or (verdict.failed and not self._is_confirmed)):
-            return verdict
+            return answer
         self._is_confirmed |= verdict.failed
         again = self._once(bench, case, promise, False)
         if not _agrees(verdict, again, lambda: self._once(bench, case, promise, False)):
             raise Distrust(f"in a fork of one process a state is judged {_told(verdict)}, in a new one {_told(again)}")
-        return again
+        return answer._replace(verdict=again)
+
+    def _read(self) -> int | None:
+        """All that was read for the last verdict."""
+        whole = 0
+        for one in self._all():
+            if one.read is None:
+                return None
+            whole |= one.read
+        return whole
 
     def _note_losses(self) -> None:
         for one in self._all():
@@ -235,6 +257,8 @@ class Checks:
                 one.is_lost = False
 
     def _once(self, bench: Bench, case: Case, promise: Promise, is_fast: bool) -> Verdict:
+        for one in self._all():
+            one.read = 0
         with bench.mounted(case.state):
             if self._recover:
                 verdict = (self._recover.quickly if is_fast else self._recover.plainly)(bench.cwd, promise)

@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from faultlib.explore.crash.causes import RENAMED, Cause, Minimiser, is_explained
-from faultlib.explore.crash.judge import Case, Judges
+from faultlib.explore.crash.judge import Answer, Case, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.profiles import KILL, PROFILES, Rules
 from faultlib.explore.crash.recording import Recording
-from faultlib.explore.crash.store import Store
 from faultlib.explore.crash.strategies import STRATEGIES, Candidate
-from faultlib.explore.crash.versions import Disk
+from faultlib.explore.crash.verdicts import Verdicts
 from faultlib.explore.oracle import Verdict
 
-FLUSH_S = 1.0
 MOST_KNOWN = 2000
 """So many states of known kinds in a row: the first round leaves what comes behind them to the second."""
 Kind = tuple[str, str, str]
@@ -61,27 +59,21 @@ class _Pending(NamedTuple):
 
 
 class Explorer:
-    """One campaign. `tell` is called from time to time: for a progress bar.
-
-    `needs_promises`: a verdict depends on what the program had promised; then a state is judged once for each promise.
-    """
+    """One campaign. `tell` is called from time to time: for a progress bar."""
 
     def __init__(
-        self, recording: Recording, disk: Disk, judges: Judges, store: Store, *, profiles: tuple[str, ...], sector: int,
-        budget: Budget, needs_promises: bool, tell: Callable[[Counts], None],
+        self, recording: Recording, judges: Judges, verdicts: Verdicts, *, profiles: tuple[str, ...], sector: int,
+        budget: Budget, tell: Callable[[Counts], None],
     ) -> None:  # fmt: skip
         self._recording = recording
-        self._disk = disk
         self._judges = judges
-        self._store = store
+        self._verdicts = verdicts
         self._rules = [Rules(PROFILES[name], recording.model, sector) for name in PROFILES if name in profiles]
         self._budget = budget
-        self._needs_promises = needs_promises
         self._tell = tell
         self._places = [recording.ops[change.entry].place for change in recording.model.changes]
-        self._verdicts = store.verdicts()
         self._seen = set[bytes]()
-        self._began = self._flushed = time.monotonic()
+        self._began = time.monotonic()
         self.counts = Counts()
         self.failures = list[Failure]()
         self.passed = list[State]()
@@ -90,17 +82,13 @@ class Explorer:
         self._in_first_round = True
         self._prefixes: dict[int, int] = {}  # crashes that fail with nothing lost, and the number of the failure
 
-    def key(self, plan: State, promised: int) -> bytes:
-        """Returns what a verdict depends on: the state's digest, and the promises if they matter."""
-        digest = self._disk.digest(plan)
-        return digest + promised.to_bytes(8, "little") if self._needs_promises else digest
-
-    def verdict(self, plan: State, promised: int) -> Verdict:
-        """Returns the verdict on a state, which is judged if it was not yet."""
-        key = self.key(plan, promised)
-        if key not in self._verdicts:
-            self._note(key, self._judges.judge(Case(plan, promised)))
-        return self._verdicts[key]
+    def verdict(self, plan: State, promised: int, *, is_certain: bool = False) -> Verdict:
+        """Returns the verdict on a state, which is judged if it was not yet. `is_certain`: not another one in its place."""
+        key = self._verdicts.key(plan, promised)
+        known = self._verdicts.find(key, plan, promised)
+        if known is None or (is_certain and not self._verdicts.is_certain(key)):
+            return self._note(key, plan, promised, self._judges.answer(Case(plan, promised)))
+        return known
 
     def _fails(self, verdict: Verdict) -> bool:
         return verdict.failed and verdict != self.before
@@ -141,8 +129,8 @@ class Explorer:
     def _look(self, pending: Iterator[_Pending]) -> None:
         failing = list[tuple[_Pending, Verdict]]()
         cases = ((one, Case(one.candidate.state, one.promised)) for one in self._unjudged(pending, failing))
-        for one, verdict in self._judges.all(cases):
-            self._note(one.key, verdict)
+        for one, answer in self._judges.all(cases):
+            verdict = self._note(one.key, one.candidate.state, one.promised, answer)
             self._sort_in(one, verdict, failing)
         for one, verdict in sorted(failing, key=lambda item: (item[0].candidate.state.crash, item[0].promised)):
             if self.failures and self._is_late():
@@ -152,7 +140,7 @@ class Explorer:
 
     def _unjudged(self, pending: Iterator[_Pending], failing: list[tuple[_Pending, Verdict]]) -> Iterator[_Pending]:
         for one in pending:
-            known = self._verdicts.get(one.key)
+            known = self._verdicts.find(one.key, one.candidate.state, one.promised)
             if known is None:
                 yield one
             else:
@@ -183,7 +171,7 @@ class Explorer:
     def _new(self, candidates: Iterator[Candidate], rules: Rules) -> Iterator[_Pending]:
         for candidate in candidates:
             promised = rules.latest(candidate.state)
-            key = self.key(candidate.state, promised)
+            key = self._verdicts.key(candidate.state, promised)
             if self._is_late() or (key not in self._seen and self.counts.unique == self._budget.states):
                 self.counts.complete = False
                 return
@@ -196,14 +184,11 @@ class Explorer:
     def _is_late(self) -> bool:
         return self._budget.seconds is not None and time.monotonic() - self._began > self._budget.seconds
 
-    def _note(self, key: bytes, verdict: Verdict) -> None:
-        self._verdicts[key] = verdict
-        self._store.add(key, verdict)
+    def _note(self, key: bytes, plan: State, promised: int, answer: Answer) -> Verdict:
+        verdict = self._verdicts.note(key, plan, promised, answer)
         self.counts.judged += 1
-        if time.monotonic() - self._flushed > FLUSH_S:
-            self._store.flush()
-            self._flushed = time.monotonic()
         self._tell(self.counts)
+        return verdict
 
     def _explain(self, one: _Pending, verdict: Verdict) -> None:
         plan, model = one.candidate.state, self._recording.model
@@ -218,7 +203,7 @@ class Explorer:
             same = is_explained(known.cause, cause.plan, cause.promised, model)
             if same or self._lines(known.cause) == self._lines(cause):
                 return self._count(number, plan, promised)
-        self.failures.append(Failure(cause, self.verdict(cause.plan, cause.promised), one.rules.profile.name, 0))
+        self.failures.append(Failure(cause, self.verdict(cause.plan, cause.promised, is_certain=True), one.rules.profile.name, 0))
         if not cause.plan.losses and not promised:
             self._prefixes |= dict.fromkeys(range(cause.plan.crash, plan.crash), len(self.failures) - 1)
         return self._count(len(self.failures) - 1, plan, promised)

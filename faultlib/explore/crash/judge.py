@@ -37,6 +37,13 @@ Look = Callable[[Path, Case, Promise], Verdict]
 """Judges the directory of the command, in which a state is."""
 
 
+class Answer(NamedTuple):
+    """A verdict, and what was read for it: the bits of a read set (readset.py); None: it may be anything."""
+
+    verdict: Verdict
+    read: int | None = None
+
+
 class Distrust(FaultlibError):
     """A fast way to a verdict is not the same as the plain one, and some verdicts were found by it."""
 
@@ -52,7 +59,7 @@ class Oracle(Protocol):
     def prepare(self, bench: Bench) -> None:
         """Called once, before the first state."""
 
-    def judge(self, bench: Bench, case: Case, promise: Promise) -> Verdict:
+    def judge(self, bench: Bench, case: Case, promise: Promise) -> Answer:
         """Judges a state, which it has put in its place. Raises Distrust."""
 
     def close(self) -> None:
@@ -98,7 +105,7 @@ class Judge:
         except BrokenPipeError:
             raise FaultlibError("a judge has ended: see its message above") from None
 
-    def read(self) -> Iterator[tuple[int, Verdict]]:
+    def read(self) -> Iterator[tuple[int, Answer]]:
         """Yields the answers that have come."""
         data = os.read(self.answers, 1 << 16)
         if not data:
@@ -106,11 +113,11 @@ class Judge:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             self.waiting -= 1
-            number, answer, notes = json.loads(line)
-            self.notes = notes
+            number, answer, self.notes = json.loads(line)
             if isinstance(answer, str):
                 raise Distrust(answer)
-            yield number, Verdict(*answer)
+            verdict, read = answer
+            yield number, Answer(Verdict(*verdict), read)
 
     def close(self) -> None:
         """Lets it end. It has to be told: later judges have this end of the pipe open too."""
@@ -155,14 +162,14 @@ class Bench:
         finally:
             self._oracle.close()
 
-    def _answer(self, case: Case) -> Verdict | str:
-        """A verdict, or why none of this campaign can be trusted."""
+    def _answer(self, case: Case) -> Answer | str:
+        """An answer, or why none of this campaign can be trusted."""
         try:
             return self.judge(case)
         except Distrust as error:
             return str(error)
 
-    def judge(self, case: Case) -> Verdict:
+    def judge(self, case: Case) -> Answer:
         """Has a state judged."""
         if not self._is_prepared:
             self._oracle.prepare(self)
@@ -200,12 +207,16 @@ class Judges:
         return list(dict.fromkeys(note for judge in self._judges for note in judge.notes))
 
     def judge(self, case: Case) -> Verdict:
-        """Judges one."""
-        ((_, verdict),) = self.all([(None, case)])
-        return verdict
+        """Returns the verdict on one."""
+        return self.answer(case).verdict
 
-    def all(self, cases: Iterable[tuple[T, Case]]) -> Iterator[tuple[T, Verdict]]:
-        """Judges many; yields (what came with it, verdict) in the order in which they are ready."""
+    def answer(self, case: Case) -> Answer:
+        """Judges one."""
+        ((_, answer),) = self.all([(None, case)])
+        return answer
+
+    def all(self, cases: Iterable[tuple[T, Case]]) -> Iterator[tuple[T, Answer]]:
+        """Judges many; yields (what came with it, answer) in the order in which they are ready."""
         waiting: dict[int, T] = {}
         source = iter(cases)
         more = True
@@ -223,7 +234,7 @@ class Judges:
             ready = select.select([judge.answers for judge in self._judges if judge.waiting], [], [])[0]
             for judge in self._judges:
                 if judge.answers in ready:
-                    for number, verdict in judge.read():
-                        yield waiting.pop(number), verdict
+                    for number, answer in judge.read():
+                        yield waiting.pop(number), answer
 
 

@@ -27,11 +27,6 @@ class Wanted(NamedTuple):
     cwd: Path
     timeout_s: float
 
-    @property
-    def needs_promises(self) -> bool:
-        """Whether a verdict depends on what the program has promised."""
-        return bool(self.acks) or (self.check is not None and Function.is_one(self.check))
-
     def prepare(self) -> Prepared:
         """Finds functions and reads expressions. Raises UsageError."""
         function = Function(self.check, self.cwd) if self.check is not None and Function.is_one(self.check) else None
@@ -53,6 +48,11 @@ class Prepared(NamedTuple):
     wanted: Wanted
     check: Function | None
     acks: tuple[Function | str, ...]
+
+    @property
+    def needs_promises(self) -> bool:
+        """Whether a verdict depends on what the program has promised."""
+        return bool(self.acks) or (self.check is not None and self.check.needs_promises)
 
     def checks(self, recording: Recording, disk: Disk, *, restart: Restart | None = None, forks: bool = True) -> Checks:
         """Returns the judge of a recording. Raises UsageError for an acknowledgement that the program never makes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ class Store:
         self._connection = sqlite3.connect(folder / FILE)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("CREATE TABLE IF NOT EXISTS verdict (key BLOB PRIMARY KEY, what TEXT, text TEXT) WITHOUT ROWID")
+        readings = "(read INTEGER, key BLOB, what TEXT, text TEXT, PRIMARY KEY (read, key))"
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS reading {readings} WITHOUT ROWID")
         self._connection.execute("CREATE TABLE IF NOT EXISTS setting (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
         self._connection.commit()
 
@@ -38,9 +41,19 @@ class Store:
         """Keeps a verdict."""
         self._connection.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?)", (key, verdict.what, verdict.text))
 
+    def add_reading(self, read: int, key: bytes, verdict: Verdict) -> None:
+        """Keeps a verdict by what was read for it (readset.py)."""
+        self._connection.execute("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", (read, key, verdict.what, verdict.text))
+
+    def readings(self) -> Iterator[tuple[int, bytes, Verdict]]:
+        """Yields every (read set, key, verdict)."""
+        for read, key, what, text in self._connection.execute("SELECT read, key, what, text FROM reading"):
+            yield read, key, Verdict(what, text)
+
     def forget(self) -> None:
         """Takes back every verdict."""
         self._connection.execute("DELETE FROM verdict")
+        self._connection.execute("DELETE FROM reading")
         self._connection.commit()
 
     def flush(self) -> None:

@@ -162,6 +162,10 @@ class Namespaces:
         changed = (number for listing in listings for number in listing.files if number in self._model.of_node)
         return Names(self._paths(entries), tuple(dict.fromkeys(changed)), digest)
 
+    def entries(self, crash: int, lost: tuple[Lost, ...]) -> Entries:
+        """Returns the entries of the directories after a crash that has lost some of their changes."""
+        return self._at(crash, lost)[0]
+
     def listings(self, crash: int, lost: tuple[Lost, ...]) -> tuple[bytes, tuple[Listing, ...]]:
         """Returns a digest of them, and those that have files that are not the same in all states under each path."""
         return self._at(crash, lost)[1:]
@@ -288,6 +292,18 @@ class Disk:
         """Returns what is in a file in a state."""
         versions = self._files.get(number)
         return versions.at(state.crash, state.lost(number)) if versions else self.model.initial.contents.get(number, _EMPTY)
+
+    def entries(self, state: State) -> Entries:
+        """Returns the entries of every directory that there is."""
+        return self._names.entries(state.crash, state.lost(NAMES))
+
+    def digest_of(self, state: State, number: int) -> bytes:
+        """Returns a digest of what is in a file."""
+        return self._digest(number, state.crash, state.lost(number))
+
+    def digest_of_names(self, state: State) -> bytes:
+        """Returns a digest of all names."""
+        return self._names.listings(state.crash, state.lost(NAMES))[0]
 
     def digest(self, state: State) -> bytes:
         """Returns a digest: equal if and only if what a program can see of two states is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from faultlib.explore.crash.changes import DirChange
 from faultlib.explore.crash.model import NAMES, Model
@@ -19,7 +20,7 @@ Link = tuple[int, bytes]
 """A directory and a name in it."""
 
 
-class _TooMany(Exception):
+class TooMany(Exception):
     """More names than are worth telling apart."""
 
 
@@ -43,15 +44,15 @@ class Places:
         self._roots = {number: path for path, number in model.roots.items()}
 
     def of(self, node: int, inside: tuple[int, ...] = ()) -> frozenset[bytes]:
-        """Returns every path that a node can have."""
+        """Returns every path that a node can have. Raises TooMany."""
         if node not in self._known:
             if node in inside or len(inside) > MOST_OF_NODE:
-                raise _TooMany
+                raise TooMany
             found = {self._roots[node]} if node in self._roots else set[bytes]()
             for directory, name in self._links.get(node, ()):
                 found.update(path + b"/" + name for path in self.of(directory, (*inside, node)))
                 if len(found) > MOST_OF_NODE:
-                    raise _TooMany
+                    raise TooMany
             self._known[node] = frozenset(found)
         return self._known[node]
 
@@ -84,18 +85,33 @@ class Places:
 def points(model: Model) -> Points:
     """Returns where the states differ."""
     roots = tuple(os.fsdecode(path) for path in sorted(model.roots))
-    try:
-        exact, below, listings = _places(model)
-    except _TooMany:
+    found = differing(model)
+    if found is None:
         return Points(tuple(glob for root in roots for glob in (quoted(root), quoted(root) + "/*")), (), roots)
+    exact, below, listings = found
     if len(listings) > MOST_LISTINGS:
         exact, listings = exact | listings, set()
     paths = _bounded([*sorted(exact)], sorted(below))
     return Points(tuple(paths), tuple(quoted(os.fsdecode(path)) for path in sorted(listings)), roots)
 
 
-def _places(model: Model) -> tuple[set[bytes], set[bytes], set[bytes]]:
-    """The paths that differ, those of them that can be directories, and directories of which only the names differ."""
+class Differing(NamedTuple):
+    """The paths that differ between states, those below which all does, and directories of which only the entries do."""
+
+    exact: set[bytes]
+    below: set[bytes]
+    listings: set[bytes]
+
+
+def differing(model: Model) -> Differing | None:
+    """Returns where the states differ; None if these are more names than are worth telling apart."""
+    try:
+        return _differing(model)
+    except TooMany:
+        return None
+
+
+def _differing(model: Model) -> Differing:
     places = Places(model)
     exact = {path for node in model.of_node if node != NAMES for path in places.of(node)}
     exact |= {path for link in places.changing for path in places.at(link)}
@@ -103,7 +119,8 @@ def _places(model: Model) -> tuple[set[bytes], set[bytes], set[bytes]]:
     listed = {path for directory, _ in places.changing for path in places.of(directory)}
     strict = {path for link in places.changing & set(places.code()) for path in places.of(link[0])}
     exact = {path for path in exact | strict if not _is_in(path, below)}
-    return exact, {path for path in below if not _is_in(path, below)}, {p for p in listed - exact - below if not _is_in(p, below)}
+    whole = {path for path in below if not _is_in(path, below)}
+    return Differing(exact, whole, {path for path in listed - exact - below if not _is_in(path, below)})
 
 
 def _is_in(path: bytes, directories: set[bytes]) -> bool:
