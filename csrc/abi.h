@@ -288,12 +288,13 @@ struct fl_log_entry {
 };
 
 /* Which calls a rule with FL_EFFECT_FORK (fl_rule.value) takes for the fork point: any; one that opens a directory, or one that
- * changes something, unless an import does; none, it only looks whether a file goes by another name, in runs too. */
-enum fl_fork_at { FL_FORK_AT_ANY, FL_FORK_AT_LISTING, FL_FORK_AT_CHANGE, FL_FORK_AT_NONE };
+ * changes something, unless an import does; any, by which another process or program is about to start; none, it only looks
+ * whether a file goes by another name, in runs too. */
+enum fl_fork_at { FL_FORK_AT_ANY, FL_FORK_AT_LISTING, FL_FORK_AT_CHANGE, FL_FORK_AT_START, FL_FORK_AT_NONE };
 enum fl_fork_state { FL_FORK_OFF, FL_FORK_ARMED, FL_FORK_BUSY, FL_FORK_READY, FL_FORK_REFUSED };
 enum fl_fork_why {
     FL_FORK_FINE, FL_FORK_THREADS, FL_FORK_OPEN_FILES, FL_FORK_MAPPED, FL_FORK_CHILDREN, FL_FORK_NOT_FIRST, FL_FORK_EXEC,
-    FL_FORK_DESCRIPTORS, FL_FORK_NOWHERE, FL_FORK_OTHER_NAME
+    FL_FORK_DESCRIPTORS, FL_FORK_NOWHERE, FL_FORK_OTHER_NAME, FL_FORK_PIPE
 };
 #define FL_FORK_IMPOSSIBLE 0x7fffffff
 

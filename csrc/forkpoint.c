@@ -136,19 +136,29 @@ static int is_output(const struct stat *one)
     return 0;
 }
 
-/* A descriptor of ours: none of a file below the roots, and where a regular one stands. Returns why that cannot be. */
+/* A script, say: it is in all runs what it was when it was opened. */
+static int is_steady(int fd, const struct stat *st, const char *path)
+{
+    return S_ISREG(st->st_mode) && (fl_sys3(SYS_fcntl, fd, F_GETFL, 0) & O_ACCMODE) == O_RDONLY && !fl_differs_between_runs(path);
+}
+
+/* A descriptor of ours: none of a file below the roots that differs, and where a regular one stands. Returns why that cannot be. */
 static uint32_t look_at(int fd)
 {
     struct stat st;
     char link[32];
-    if (fd <= 2 || fl_sys3(SYS_fstat, fd, &st, 0) || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) || is_output(&st))
+    if (fl_sys3(SYS_fstat, fd, &st, 0))
+        return FL_FORK_FINE;
+    if (S_ISFIFO(st.st_mode))
+        return fl_note_pipe(fd, &st);
+    if (fd <= 2 || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) || is_output(&st))
         return FL_FORK_FINE;
     fl_fd_link(link, fd);
     long n = fl_sys(SYS_readlinkat, AT_FDCWD, link, buffer, FL_PATH_MAX - 1);
     if (n <= 0)
         return FL_FORK_OPEN_FILES;
     buffer[n] = '\0';
-    if (is_below_roots(buffer))
+    if (is_below_roots(buffer) && !is_steady(fd, &st, buffer))
         return FL_FORK_OPEN_FILES;
     if (!S_ISREG(st.st_mode))
         return FL_FORK_FINE;
@@ -185,8 +195,9 @@ static uint32_t why_not(void)
     if (has_children())
         return FL_FORK_CHILDREN;
     n_files = 0;
+    fl_forget_pipes();
     uint32_t why = fl_each_descriptor(look_at);
-    if (why)
+    if (why || (why = fl_find_pipes()))
         return why;
     if (fl_sys3(SYS_getcwd, directory, sizeof directory, 0) <= 0 || directory[0] != '/')
         return FL_FORK_NOWHERE;
@@ -238,8 +249,13 @@ static int run(void)
     int status = FL_FORK_IMPOSSIBLE, pid = -1;
     put_back();
     is_quick = __atomic_load_n(&all->quick, __ATOMIC_ACQUIRE) != 0;
-    if (!fl_sys1(SYS_chdir, directory) && !(pid = all->watched ? fl_fork_along() : fl_fork_apart()))
-        return 1;
+    if (!fl_sys1(SYS_chdir, directory) && !fl_make_pipes()) {
+        if (!(pid = all->watched ? fl_fork_along() : fl_fork_apart())) {
+            fl_take_pipes();
+            return 1;
+        }
+        fl_drop_pipes();
+    }
     fl_sys1(SYS_chdir, "/"); /* holds no mount */
     if (pid > 0) {
         __atomic_store_n(&all->pid, pid, __ATOMIC_RELEASE);

@@ -34,7 +34,9 @@ static int is_here(struct fl_frame *f, const struct fl_rule *rule)
 {
     if (rule->value == FL_FORK_AT_CHANGE && !may_change(f))
         return 0;
-    return rule->value == FL_FORK_AT_ANY || (rule->value != FL_FORK_AT_NONE && !is_import(f));
+    if (rule->value == FL_FORK_AT_ANY || rule->value == FL_FORK_AT_START)
+        return 1;
+    return rule->value != FL_FORK_AT_NONE && !is_import(f);
 }
 
 /* The call, and the name of the file that it has opened; none if it has not. */
@@ -88,7 +90,7 @@ FL_EFFECT(fork)
     int pid = (int)fl_sys1(SYS_getpid, 0);
     if (f->foreign || strcmp(f->proc->lineage, "1") || pid != fl_attached.pid)
         fl_refuse_forks(FL_FORK_NOT_FIRST);
-    else if (f->info->family == FL_FAM_EXEC || f->info->family == FL_FAM_FORK)
+    else if ((f->info->family == FL_FAM_EXEC || f->info->family == FL_FAM_FORK) && choice->rule->value != FL_FORK_AT_START)
         fl_refuse_forks(FL_FORK_EXEC);
     else if (fl_serve_forks())
         return first(f);

@@ -28,18 +28,22 @@ _WHY: dict[int, str] = {
     lib.FL_FORK_EXEC: "it starts a program of the roots",
     lib.FL_FORK_DESCRIPTORS: "it has too many files open by then",
     lib.FL_FORK_OTHER_NAME: "it opens a file by the name of a link",
+    lib.FL_FORK_PIPE: "there is something in a pipe of it by then",
     lib.FL_FORK_NOWHERE: "its working directory is gone by then",
 }
+STARTS_OTHERS = frozenset(_WHY[why] for why in (lib.FL_FORK_CHILDREN, lib.FL_FORK_NOT_FIRST, lib.FL_FORK_EXEC))
+"""Reasons not to be forked that do not count against a fork point where another process or program is about to start."""
 
 
 class Points(NamedTuple):
     """Where to stop: at any call that names one of `paths` (globs), or opens one of the directories `listings` (globs) to list
-    it, or changes something below `roots`.
+    it, or changes something below `roots`; with `starts`, also where it is about to start another process or program.
     """
 
     paths: tuple[str, ...]
     listings: tuple[str, ...]
     roots: tuple[str, ...]
+    starts: bool = False
 
 
 def quoted(path: str) -> str:
@@ -59,6 +63,9 @@ def by_path(patterns: Sequence[str], names: tuple[str, ...], effect: effects.For
     return Rule(families, effect, call=calls, path=Globs(tuple(patterns)), scope=None if effect else "session")
 
 
+_START = Rule(("fork", "exec"), effects.ForkPoint(lib.FL_FORK_AT_START), call=("fork", "vfork", "execve"))
+
+
 class ForkPoint:
     """The fork point of one session, armed before its only command is started."""
 
@@ -67,6 +74,7 @@ class ForkPoint:
         self._fork: Any = session.block.ctl.fork
         below = [glob for root in points.roots for glob in (quoted(root), quoted(root) + "/*")]
         rules = [
+            *([_START] if points.starts else []),
             *_rules(points.paths, lib.FL_FORK_AT_ANY, ALL_FAMILIES),
             *_rules(points.listings, lib.FL_FORK_AT_LISTING, _LISTINGS),
             *_rules(below, lib.FL_FORK_AT_CHANGE, _CHANGES),

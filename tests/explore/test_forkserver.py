@@ -15,7 +15,8 @@ import pytest
 
 from faultlib.explore import cell, oracle
 from faultlib.explore.forkserver import ForkServer, plain_words
-from faultlib.inject.forkpoint import Points, quoted
+from faultlib.inject.forkpoint import STARTS_OTHERS, Points, quoted
+from faultlib.inject.readset import Group
 
 TIMEOUT_S = 30.0
 
@@ -30,9 +31,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def server(tree: Path, *words: str) -> Iterator[ForkServer]:
-    points = Points((quoted(str(tree / "data")),), (), (str(tree),))
-    one = ForkServer(words, tree, points, tree.parent / "out", timeout_s=TIMEOUT_S)
+def server(tree: Path, *words: str, starts: bool = False, groups: list[Group] | None = None) -> Iterator[ForkServer]:
+    points = Points((quoted(str(tree / "data")),), (), (str(tree),), starts)
+    one = ForkServer(words, tree, points, tree.parent / "out", timeout_s=TIMEOUT_S, groups=groups)
     try:
         yield one
     finally:
@@ -86,6 +87,75 @@ def test_two_hundred_runs_are_exact(tree: Path) -> None:
 def test_what_does_not_look_at_the_files_says_so(tree: Path) -> None:
     with server(tree, sys.executable, "-c", "print(1)") as one:
         assert one.why_not == "it does not look at the files"
+
+
+SHELLS = {
+    "a program": "cat data",
+    "a pipe": "cat data | cat",
+    "several": "x=$(cat data); test $x -ge 0 && echo $x",
+    "builtin": "read x < data; echo $x",
+    "in the background": "cat data & wait",
+}
+
+
+@pytest.mark.parametrize("script", SHELLS.values(), ids=SHELLS)
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_a_shell_stops_before_its_first_program(shell: str, script: str, tree: Path) -> None:
+    for words in ([shell, "-c", script], [shell, "script"]):
+        (tree / "script").write_text(f"echo early\n{script}\nexit $((x % 3))\n")
+        with server(tree, *words, starts=True) as one:
+            assert one.why_not is None
+            for value in range(7):
+                (tree / "data").write_text(f"{value}\n")
+                assert one.run(TIMEOUT_S) == oracle.run(words, tree, TIMEOUT_S)
+
+
+@pytest.mark.parametrize("how", ["subprocess.check_output(['cat', 'data'])", "os.system('cat data > /dev/null')"])
+def test_who_lets_others_look_is_told_so(how: str, tree: Path) -> None:
+    with server(tree, *python(tree, f"import os, subprocess\n{how}\n")) as one:
+        assert one.why_not in STARTS_OTHERS
+
+
+def test_a_file_that_may_be_open_is_read_on_from_where_it_was(tree: Path) -> None:
+    (tree / "list").write_text("one\ntwo\nthree\n")
+    code = "file = open('list', buffering=1)\nprint(file.readline())\nopen('data')\nprint(file.read())\n"
+    with server(tree, *python(tree, code)) as one:
+        assert one.why_not is None
+        for _ in range(3):
+            verdict = one.run(TIMEOUT_S)
+            assert verdict and verdict.text.split() == ["one", "two", "three"]
+
+
+LOOKS = {
+    "nothing more": ("", 1),
+    "a name": ("os.path.exists('other')", 3),
+    "a missing name below": ("os.path.exists('other/x')", 1),
+    "an open file": ("open('other')", 3),
+    "a listing": ("os.listdir('.')", 5),
+    "another program": ("subprocess.run(['cat', 'other'])", 3),
+    "another program without an environment": ("subprocess.run(['cat', 'other'], env={})", 3),
+    "a child": ("os.fork() or os._exit(os.path.exists('other'))\nos.wait()", 3),
+    "below an open directory": ("os.stat('other', dir_fd=os.open('.', 0))", 7),
+    "by another name": ("open('../link')", None),
+    "a static program": ("subprocess.run(['../static'])", None),
+}
+
+
+@pytest.mark.parametrize(("code", "read"), LOOKS.values(), ids=LOOKS)
+def test_what_a_run_looks_at(code: str, read: int | None, tree: Path) -> None:
+    (tree / "other").write_text("1")
+    (tree.parent / "link").symlink_to(tree / "other")
+    subprocess.run(["cc", "-static", "-o", tree.parent / "static", "-xc", "-"], input=b"int main(void){return 0;}", check=True)
+    groups = [Group((str(tree / "data"),)), Group((str(tree / "other"),)), Group((str(tree),), True)]
+    lines = "".join(f"    {line}\n" for line in (code or "pass").split("\n"))
+    code = "import os, subprocess\nif open('data').read() == '2':\n" + lines
+    with server(tree, *python(tree, code), groups=groups) as one:
+        assert one.why_not is None
+        for value, expected in (("1", 1), ("2", read), ("1", 1)):
+            (tree / "data").write_text(value)
+            verdict = one.run(TIMEOUT_S)
+            assert verdict and not verdict.failed, verdict
+            assert one.read == expected
 
 
 def test_what_has_threads_says_so(tree: Path) -> None:

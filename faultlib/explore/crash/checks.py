@@ -15,7 +15,7 @@ from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.forkserver import Ended, ForkServer, plain_words
 from faultlib.explore.oracle import Promise, Verdict
-from faultlib.inject.forkpoint import Points, quoted
+from faultlib.inject.forkpoint import STARTS_OTHERS, Points, quoted
 from faultlib.inject.readset import Group
 
 NO_PROMISE = Promise(b"", 0)
@@ -47,7 +47,11 @@ class Check:
 
     def _start(self, words: Sequence[str], cwd: Path, points: Points, folder: Path) -> str | None:
         sessions = folder if os.geteuid() == 0 else None  # who is not root does not let its children look into /proc/1
-        server = ForkServer(words, cwd, points, folder, timeout_s=self._timeout_s, sessions=sessions, groups=self.groups)
+        timeout_s, groups = self._timeout_s, self.groups
+        server = ForkServer(words, cwd, points, folder, timeout_s=timeout_s, sessions=sessions, groups=groups)
+        if server.why_not in STARTS_OTHERS:
+            points = points._replace(starts=True)
+            server = ForkServer(words, cwd, points, folder, timeout_s=timeout_s, sessions=sessions, groups=groups)
         if server.why_not is None:
             self.server = server
         return server.why_not
@@ -77,20 +81,21 @@ class Check:
 
 
 class Command(Check):
-    """A command. It runs without a shell if it needs none."""
+    """A command. It runs without a shell if it needs none; a shell stops before the first program that it starts."""
 
     def __init__(self, title: str, text: str, cwd: Path, timeout_s: float) -> None:
         super().__init__(title, timeout_s)
-        self._words = plain_words(text, cwd)
-        self._text = text
+        words = plain_words(text, cwd)
+        self._needs_shell = words is None
+        self._words = words or ["/bin/sh", "-c", text]
 
     def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
-        """Starts the server of forks, unless a shell would be what is forked."""
-        return self._start(self._words, cwd, points, folder) if self._words else None
+        """Starts the server of forks."""
+        return self._start(self._words, cwd, points._replace(starts=self._needs_shell), folder)
 
     def plainly(self, cwd: Path, promise: Promise) -> Verdict:
         """Runs it anew."""
-        return oracle.run(self._words or self._text, cwd, self._timeout_s, promise)
+        return oracle.run(self._words, cwd, self._timeout_s, promise)
 
     def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
         """Runs it as a fork."""

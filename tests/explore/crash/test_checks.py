@@ -57,6 +57,15 @@ def test_a_check_is_forked_and_finds_what_a_shell_finds(tree: Path) -> None:
     assert [one.title for one in plain.findings] == [one.title for one in forked.findings]
 
 
+@pytest.mark.parametrize("way", ["grep -Eqx 'first|mid|mid 2|last' f", "sh good.sh", "./good.sh", "test -e f && sh good.sh"])
+def test_shells_and_scripts_are_forked_too(way: str, tree: Path) -> None:
+    (tree / "good.sh").write_text("#!/bin/sh\nx=$(cat f)\ncase $x in first | mid | 'mid 2' | last) ;; *) exit 1 ;; esac\n")
+    (tree / "good.sh").chmod(0o755)
+    forked = campaign(tree, way)
+    assert "started anew" not in told(forked) and "twice" not in told(forked)
+    assert [one.kind for one in forked.findings] == ["rename before data"]
+
+
 def test_what_does_something_else_as_a_fork_is_started_anew(tree: Path) -> None:
     code = "import os\npid = os.getpid()\nopen('f')\nassert os.getpid() == pid\n"
     found = campaign(tree, command(tree, "check.py", code))
