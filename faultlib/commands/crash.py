@@ -95,7 +95,7 @@ def command(
     else:
         text.show(campaign, sys.stdout)
     wanted = [finding for finding in campaign.findings if strict or finding.severity == VIOLATION]
-    sys.exit(VIOLATED if wanted else INCONCLUSIVE if campaign.outside else HELD)
+    sys.exit(VIOLATED if wanted else INCONCLUSIVE if campaign.is_inconclusive else HELD)
 
 
 def new_folder(cwd: Path) -> Path:

@@ -85,7 +85,8 @@ class Campaign(NamedTuple):
     """What a campaign has done: for the head of a report.
 
     `states` are those looked at, `unique` how many of them differ, `judged` those a judge has seen, `failing` those that did not
-    pass. `outside` are files beyond the roots that were changed, `not_covered` sentences on what was not looked at, `complete`
+    pass. `outside` are files beyond the roots that were changed, `unstable` how many states were judged good and then bad,
+    `not_covered` sentences on what was not looked at, `complete`
     whether every state of every strategy was.
     """
 
@@ -105,6 +106,12 @@ class Campaign(NamedTuple):
     findings: tuple[Finding, ...]
     accepted: int = 0
     outside: tuple[str, ...] = ()
+    unstable: int = 0
+
+    @property
+    def is_inconclusive(self) -> bool:
+        """Whether it is no good news that nothing was found."""
+        return bool(self.outside or self.unstable)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data."""

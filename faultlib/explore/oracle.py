@@ -15,14 +15,16 @@ from faultlib.errors import UsageError
 from faultlib.explore import function_host
 
 PASS, FAIL, HANG, SUSPECT, RECOVERY = "pass", "fail", "hang", "suspect", "failed recovery"
+UNSTABLE = "unstable"
 MOST_OUTPUT = function_host.MOST_OUTPUT
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
 class Verdict(NamedTuple):
-    """What a judge has said: `what` is PASS, SUSPECT, FAIL, HANG or RECOVERY; `text` what it printed or raised, cut if long.
+    """What a judge has said: `what` is PASS, SUSPECT, FAIL, HANG, RECOVERY or UNSTABLE; `text` what it printed or raised, cut if
+    long.
 
-    SUSPECT is less than a FAIL: it may well be meant so.
+    SUSPECT is less than a FAIL: it may well be meant so. UNSTABLE is none at all: the same state has passed and failed.
     """
 
     what: str

@@ -164,13 +164,14 @@ def severities(campaign: Campaign) -> dict[str, int]:
 def result(campaign: Campaign) -> str:
     """What was found, in a few words."""
     found = [counted(number, severity) for severity, number in severities(campaign).items() if number]
-    return ", ".join(found) or f"nothing {'new ' if campaign.accepted else ''}found{'' if campaign.complete else ' so far'}"
+    nothing = f"nothing {'new ' if campaign.accepted else ''}found{'' if campaign.complete else ' so far'}"
+    return ", ".join(found) or ("inconclusive: " if campaign.is_inconclusive else "") + nothing
 
 
 def tone(campaign: Campaign) -> str:
     """The colour of the whole: the worst severity; `clean` if every state was looked at and none is bad, else `open`."""
     worst = next((severity for severity, number in severities(campaign).items() if number), "")
-    return worst or ("clean" if campaign.complete else "open")
+    return worst or ("clean" if campaign.complete and not campaign.is_inconclusive else "open")
 
 
 def by_profile(campaign: Campaign) -> dict[str, dict[str, int]]:

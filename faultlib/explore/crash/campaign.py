@@ -5,16 +5,17 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import cell
+from faultlib.explore import cell, oracle
 from faultlib.explore.crash import fixture, record, recording
 from faultlib.explore.crash.checks import Checks
-from faultlib.explore.crash.explorer import Budget, Counts, Explorer
+from faultlib.explore.crash.explorer import FEW, Budget, Counts, Explorer
 from faultlib.explore.crash.judge import Case, Distrust, Judge, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.oracles import Wanted
@@ -30,6 +31,7 @@ from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Findi
 from faultlib.explore.oracle import Verdict
 
 FINDINGS = "findings"
+NOT_STABLE = "the check passes and fails on the same state"
 SECTORS = (512, 4096)
 
 
@@ -110,6 +112,7 @@ def explore(
         spec.command, spec.check or "", tuple(map(str, run.roots)), spec.profiles, counts.by_strategy, len(recorded.ops),
         counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, counts.complete,
         tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
+        unstable=len(explorer.unstable),
     )  # fmt: skip
 
 
@@ -205,25 +208,60 @@ class _Scene(NamedTuple):
         """Explores with these checks. Raises Distrust."""
         spec = self.spec
         with self.judges(checks, spec.jobs) as judges:
-            before = _try_undamaged(self.recorded, judges)
+            before, is_no_worse = _try_undamaged(self.recorded, judges)
             explorer = Explorer(
                 self.recorded, judges, verdicts, profiles=spec.profiles, sector=spec.sector, budget=spec.budget, tell=tell
             )  # fmt: skip
-            if before.failed:
+            if before.what == oracle.UNSTABLE:
+                notes.append(f"{NOT_STABLE} before the run: {_first(before)}")
+            elif before.failed:
                 notes.append(f"the check fails before the run already; as good counts where it says the same: {_first(before)}")
-                explorer.before = before
+                explorer.is_no_worse = is_no_worse
             explorer.run()
-            notes += judges.notes
+            notes += judges.notes + _doubts(explorer.unstable)
         return explorer
 
 
-def _try_undamaged(recorded: Recording, judges: Judges) -> Verdict:
-    """The check has to pass where nothing is wrong. Returns what it says of the state before the run."""
+def _try_undamaged(recorded: Recording, judges: Judges) -> tuple[Verdict, Callable[[Verdict], bool]]:
+    """The check has to pass where nothing is wrong. Returns what it says of the state before the run, and what is no worse."""
     end = len(recorded.model.changes)
-    last = judges.judge(Case(State(end), end))
+    last, _ = _twice(judges, Case(State(end), end))
+    if last.what == oracle.UNSTABLE:
+        raise UsageError(f"{NOT_STABLE}, which the command leaves when nothing crashes: {last.text}")
     if last.failed:
         raise UsageError(f"the check fails although nothing has crashed, on the state that the command leaves: {last.text}")
-    return judges.judge(Case(State(0), 0))
+    first, again = _twice(judges, Case(State(0), 0))
+    if first == again or first.what == oracle.UNSTABLE:
+        return first, lambda verdict: verdict == first
+    if _masked(first) != _masked(again):
+        raise UsageError(
+            "the check fails before the run already, and says something else each time, so that no state can be told from that:\n"
+            f"  {_first(first)}\n  {_first(again)}"
+        )
+    return first, lambda verdict: _masked(verdict) == _masked(first)
+
+
+def _twice(judges: Judges, case: Case) -> tuple[Verdict, Verdict]:
+    """The verdicts of two looks at a state, if it fails; the first is UNSTABLE if it passes then."""
+    verdict = judges.judge(case)
+    again = judges.judge(case._replace(again=FEW)) if verdict.failed else verdict
+    if again.what == oracle.PASS or again.what == oracle.UNSTABLE:
+        return verdict._replace(what=oracle.UNSTABLE) if verdict.failed else verdict, again
+    return verdict, again
+
+
+def _masked(verdict: Verdict) -> Verdict:
+    """Without what may well be another one in each run: numbers, times, names of temporary files."""
+    return verdict._replace(text=re.sub(r"\w*\d\w*", "#", verdict.text))
+
+
+def _doubts(unstable: list[Verdict]) -> list[str]:
+    """What is to be said of states that have passed and failed."""
+    if not unstable:
+        return []
+    several = f"{len(unstable)} states have" if len(unstable) > 1 else "1 state has"
+    said = next((f" ({_first(verdict)})" for verdict in unstable if verdict.text), "")
+    return [f"{several} passed and failed{said}: what is judged by does not say the same each time, and that is no finding"]
 
 
 def _first(verdict: Verdict) -> str:

@@ -22,6 +22,10 @@ NO_PROMISE = Promise(b"", 0)
 PASSED = Verdict(oracle.PASS)
 RANKS = {oracle.PASS: 0, oracle.SUSPECT: 1}
 NOT_COMPARED = "__pycache__"
+TRIES = 3
+"""So many runs in either way tell a check that says now this and now that from one that does something else as a fork."""
+MOST_HANGS = 10
+"""So many verdicts is a hang worth, where a state is judged again."""
 STARTED_ANEW = "the {} is started anew for each state, which takes longer: {}"
 
 
@@ -227,11 +231,16 @@ class Checks:
                 verdict = way(bench.cwd, NO_PROMISE)
                 return verdict, _digest(uppers) if one is self._recover else b""
 
-        (forked, tree), (plain, plain_tree) = run(one.quickly), run(one.plainly)
-        return tree == plain_tree and _agrees(forked, plain, lambda: run(one.plainly)[0])
+        for _ in range(2):  # what says now this and now that is no reason
+            (forked, tree), (plain, plain_tree) = run(one.quickly), run(one.plainly)
+            if tree == plain_tree and _agrees(forked, plain, lambda: run(one.plainly)[0]):
+                return True
+        return False
 
     def judge(self, bench: Bench, case: Case, promise: Promise) -> Answer:
         """Judges a state. The first that fails in the fast way is judged again in the plain one, and of the others some."""
+        if case.again:
+            return Answer(self._repeated(bench, case, promise))
         is_fast = any(one.server for one in self._all())
         verdict = self._once(bench, case, promise, is_fast)
         answer = Answer(verdict, self._read() if is_fast else None)
@@ -243,7 +252,7 @@ class Checks:
         self._is_confirmed |= verdict.failed
         again = self._once(bench, case, promise, False)
         if not _agrees(verdict, again, lambda: self._once(bench, case, promise, False)):
-            raise Distrust(f"in a fork of one process a state is judged {_told(verdict)}, in a new one {_told(again)}")
+            return Answer(self._doubted(bench, case, promise, verdict, again))
         return answer._replace(verdict=again)
 
     def _read(self) -> int | None:
@@ -254,6 +263,31 @@ class Checks:
                 return None
             whole |= one.read
         return whole
+
+    def _repeated(self, bench: Bench, case: Case, promise: Promise) -> Verdict:
+        """Judges a state again that has failed: UNSTABLE, if it passes now. Raises Distrust."""
+        verdict, left = PASSED, case.again
+        while left > 0:
+            verdict = self._once(bench, case, promise, False)
+            if not verdict.failed:
+                return self._doubted(bench, case, promise, None, verdict)
+            left -= MOST_HANGS if verdict.what == oracle.HANG else 1
+        return verdict
+
+    def _doubted(self, bench: Bench, case: Case, promise: Promise, seen: Verdict | None, plain: Verdict) -> Verdict:
+        """Two verdicts on a state are not the same: is it the check, or the fork in which one was `seen`? Raises Distrust."""
+
+        def several(is_fast: bool) -> set[Verdict]:
+            return {self._once(bench, case, promise, is_fast) for _ in range(TRIES)}
+
+        fast = ({seen} if seen else set()) | (several(True) if any(one.server for one in self._all()) else set())
+        slow = {plain} | several(False)
+        are_stable = len(_fails(fast)) == len(_fails(slow)) == 1
+        if are_stable and (_fails(fast) != _fails(slow) or (seen and len(fast) == len(slow) == 1)):
+            raise Distrust(f"in a fork of one process a state is judged {_told(fast.pop())}, in a new one {_told(plain)}")
+        if are_stable and seen:  # the same, in other words
+            return plain
+        return Verdict(oracle.UNSTABLE, next((verdict.text for verdict in fast | slow if verdict.failed), ""))
 
     def _note_losses(self) -> None:
         for one in self._all():
@@ -295,6 +329,10 @@ def _worse(verdict: Verdict, look: Look, cwd: Path, case: Case, promise: Promise
 def _agrees(fast: Verdict, plain: Verdict, again: Callable[[], Verdict]) -> bool:
     """Whether two verdicts are the same. Where only what was said differs, that may be what it does from run to run."""
     return fast == plain or (fast.what == plain.what and again() != plain)
+
+
+def _fails(verdicts: set[Verdict]) -> set[bool]:
+    return {verdict.failed for verdict in verdicts}
 
 
 def _told(verdict: Verdict) -> str:

@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from faultlib.explore.crash.causes import RENAMED, Cause, Minimiser, is_explained
+from faultlib.explore.crash.causes import RENAMED, Cause, Fails, Minimiser, is_explained
 from faultlib.explore.crash.judge import Answer, Case, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.profiles import KILL, PROFILES, Rules
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.strategies import STRATEGIES, Candidate
 from faultlib.explore.crash.verdicts import Verdicts
-from faultlib.explore.oracle import Verdict
+from faultlib.explore.oracle import UNSTABLE, Verdict
 
+TWICE, FEW, MANY = 2, 5, 20
+"""So many times a state has to fail again before that is a finding; many, once a check has passed and failed on one state."""
 MOST_KNOWN = 2000
 """So many states of known kinds in a row: the first round leaves what comes behind them to the second."""
 Kind = tuple[str, str, str]
@@ -76,9 +78,10 @@ class Explorer:
         self._began = time.monotonic()
         self.counts = Counts()
         self.failures = list[Failure]()
+        self._failing = list[_Pending]()
         self.passed = list[State]()
-        self.before: Verdict | None = None
-        """What the check says of the state before the run, if it fails: a state of which it says the same is no worse."""
+        self.is_no_worse: Callable[[Verdict], bool] = lambda _: False
+        """Whether a failing verdict is what the check says of the state before the run already."""
         self._in_first_round = True
         self._prefixes: dict[int, int] = {}  # crashes that fail with nothing lost, and the number of the failure
 
@@ -91,13 +94,19 @@ class Explorer:
         return known
 
     def _fails(self, verdict: Verdict) -> bool:
-        return verdict.failed and verdict != self.before
+        return verdict.failed and verdict.what != UNSTABLE and not self.is_no_worse(verdict)
 
     def run(self) -> list[Failure]:
         """Explores, strategy by strategy, and returns the failures, in the order in which they were found.
 
         First one state of each kind, which is a strategy and the two source lines that it puts to the test; then all the others.
         """
+        self._go_through()
+        if self.unstable:
+            self._explain_again()
+        return self.failures
+
+    def _go_through(self) -> None:
         for kinds in (set[Kind](), None):
             self._in_first_round = kinds is not None
             for name in STRATEGIES:
@@ -106,8 +115,7 @@ class Explorer:
                     for strategy in STRATEGIES[name] if name == "A" or rules.profile is not KILL else ():
                         self._look(self._unseen(self._firsts(strategy(rules), kinds), rules))
                         if not self.counts.complete:
-                            return self.failures
-        return self.failures
+                            return
 
     def _firsts(self, candidates: Iterator[Candidate], kinds: set[Kind] | None) -> Iterator[Candidate]:
         known = 0
@@ -127,18 +135,19 @@ class Explorer:
         return self._places[index] if 0 <= index < len(self._places) else ""
 
     def _look(self, pending: Iterator[_Pending]) -> None:
-        failing = list[tuple[_Pending, Verdict]]()
+        failing = list[_Pending]()
         cases = ((one, Case(one.candidate.state, one.promised)) for one in self._unjudged(pending, failing))
         for one, answer in self._judges.all(cases):
             verdict = self._note(one.key, one.candidate.state, one.promised, answer)
             self._sort_in(one, verdict, failing)
-        for one, verdict in sorted(failing, key=lambda item: (item[0].candidate.state.crash, item[0].promised)):
+        for one in sorted(failing, key=lambda one: (one.candidate.state.crash, one.promised)):
             if self.failures and self._is_late():
                 self.counts.complete = False
                 return
-            self._explain(one, verdict)
+            self._failing.append(one)
+            self._explain(one)
 
-    def _unjudged(self, pending: Iterator[_Pending], failing: list[tuple[_Pending, Verdict]]) -> Iterator[_Pending]:
+    def _unjudged(self, pending: Iterator[_Pending], failing: list[_Pending]) -> Iterator[_Pending]:
         for one in pending:
             known = self._verdicts.find(one.key, one.candidate.state, one.promised)
             if known is None:
@@ -146,12 +155,12 @@ class Explorer:
             else:
                 self._sort_in(one, known, failing)
 
-    def _sort_in(self, one: _Pending, verdict: Verdict, failing: list[tuple[_Pending, Verdict]]) -> None:
+    def _sort_in(self, one: _Pending, verdict: Verdict, failing: list[_Pending]) -> None:
         strategy = one.candidate.strategy
         self.counts.by_strategy[strategy] = self.counts.by_strategy.get(strategy, 0) + 1
         if self._fails(verdict):
             self.counts.failing += 1
-            failing.append((one, verdict))
+            failing.append(one)
         elif self._in_first_round:
             self.passed.append(one.candidate.state)
 
@@ -190,9 +199,34 @@ class Explorer:
         self._tell(self.counts)
         return verdict
 
-    def _explain(self, one: _Pending, verdict: Verdict) -> None:
+    def _explain(self, one: _Pending) -> None:
+        """Finds the cause of a failing state, unless the state itself does not fail again."""
+        plan, promised = one.candidate.state, one.promised
+        for fails in (*[self._is_bad] * TWICE, lambda state, _: state == plan):
+            if not self._fails(self.verdict(plan, promised)):
+                break
+            if self._is_explained(one, fails):
+                return
+            if not self._fails_again(plan, promised):
+                break
+        self.counts.failing -= 1
+
+    def _is_bad(self, plan: State, promised: int) -> bool:
+        """Whether a state fails; where one verdict means little, more than once."""
+        fails = self._fails(self.verdict(plan, promised))
+        return fails and (not self.unstable or self._fails_again(plan, promised, TWICE))
+
+    def _explain_again(self) -> None:
+        """What was found before it was known how little one verdict means may have been found by chance."""
+        self.failures, self._prefixes = [], {}
+        self.counts.failing = len(self._failing)
+        for one in self._failing:
+            self._explain(one)
+
+    def _is_explained(self, one: _Pending, fails: Fails) -> bool:
+        """Finds the cause of a failing state; false if what seems to be it does not fail again."""
         plan, model = one.candidate.state, self._recording.model
-        minimiser = Minimiser(one.rules, lambda state, promised: self._fails(self.verdict(state, promised)))
+        minimiser = Minimiser(one.rules, fails)
         promised = minimiser.promised(plan, one.promised)
         before = self._before(plan) if not plan.losses and not promised else -1
         for number, known in enumerate(self.failures):
@@ -203,17 +237,34 @@ class Explorer:
             same = is_explained(known.cause, cause.plan, cause.promised, model)
             if same or self._lines(known.cause) == self._lines(cause):
                 return self._count(number, plan, promised)
+        if not self._fails_again(cause.plan, cause.promised):
+            return False
         self.failures.append(Failure(cause, self.verdict(cause.plan, cause.promised, is_certain=True), one.rules.profile.name, 0))
         if not cause.plan.losses and not promised:
             self._prefixes |= dict.fromkeys(range(cause.plan.crash, plan.crash), len(self.failures) - 1)
         return self._count(len(self.failures) - 1, plan, promised)
 
-    def _count(self, number: int, plan: State, promised: int) -> None:
+    def _fails_again(self, plan: State, promised: int, times: int | None = None) -> bool:
+        """Whether a state that fails does so each time, in the plain way, too: else nothing is known of it."""
+        again = self._judges.judge(Case(plan, promised, times or (MANY if self.unstable else FEW)))
+        if self._fails(again):
+            return True
+        verdict = again if again.failed else Verdict(UNSTABLE, self.verdict(plan, promised).text)
+        self._note(self._verdicts.key(plan, promised), plan, promised, Answer(verdict))
+        return False
+
+    @property
+    def unstable(self) -> list[Verdict]:
+        """What was said of states that have passed and failed."""
+        return self._verdicts.unstable
+
+    def _count(self, number: int, plan: State, promised: int) -> bool:
         """Notes that a state fails by a known cause."""
         known = self.failures[number]
         self.failures[number] = known._replace(states=known.states + 1)
         if not plan.losses and not promised:
             self._prefixes[plan.crash] = number
+        return True
 
     def _before(self, plan: State) -> int:
         """The crash before a prefix's last change of the tree."""

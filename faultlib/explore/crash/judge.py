@@ -27,10 +27,14 @@ AHEAD = 3
 
 
 class Case(NamedTuple):
-    """A state to be judged, and up to which change the program's promises count."""
+    """A state to be judged, and up to which change the program's promises count.
+
+    It has failed already, if it is to be judged `again`: so many times, in the plain way.
+    """
 
     state: State
     promised: int
+    again: int = 0
 
 
 Look = Callable[[Path, Case, Promise], Verdict]
@@ -99,7 +103,7 @@ class Judge:
     def ask(self, number: int, case: Case) -> None:
         """Hands over a state."""
         self.waiting += 1
-        text = json.dumps([number, case.state.to_json(), case.promised]) + "\n"
+        text = json.dumps([number, case.state.to_json(), case.promised, case.again]) + "\n"
         try:
             os.write(self._questions, text.encode())
         except BrokenPipeError:
@@ -153,8 +157,8 @@ class Bench:
             for line in questions:
                 if line == "\n":
                     return
-                number, plan, promised = json.loads(line)
-                answer = self._answer(Case(State.from_json(plan), promised))
+                number, plan, promised, again = json.loads(line)
+                answer = self._answer(Case(State.from_json(plan), promised, again))
                 answers.write(json.dumps([number, answer, self._oracle.notes]) + "\n")
                 answers.flush()
         except BrokenPipeError:  # nobody wants to know any more

@@ -9,7 +9,7 @@ from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.readset import ReadSets
 from faultlib.explore.crash.store import Store
 from faultlib.explore.crash.versions import Disk
-from faultlib.explore.oracle import Verdict
+from faultlib.explore.oracle import UNSTABLE, Verdict
 
 FLUSH_S = 1.0
 
@@ -26,6 +26,7 @@ class Verdicts:
         self._store = store
         self._needs_promises = needs_promises
         self._by_state = store.verdicts()
+        self.unstable = [verdict for verdict in self._by_state.values() if verdict.what == UNSTABLE]
         self._by_reading = ReadSets(disk)
         for read, key, verdict in store.readings():
             self._by_reading.add(read, key, verdict)
@@ -58,6 +59,8 @@ class Verdicts:
         known = self._likened.get(key)
         if known and known.what != verdict.what:
             raise Distrust(f"states that are the same in all that was read of them are judged {known.what} and {verdict.what}")
+        if verdict.what == UNSTABLE:
+            self.unstable.append(verdict)
         self._by_state[key] = verdict
         self._store.add(key, verdict)
         if read is not None:
