@@ -19,6 +19,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 SHM = Path("/dev/shm")
+MOUNTS = ("/proc", "/dev/shm", "/dev", "/sys", "/tmp")
 MNT_DETACH, PR_SET_PDEATHSIG = 2, 1
 
 
@@ -103,22 +104,48 @@ def _enter() -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    if not _is_mount("/"):
+        _step_into_own_root()
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
+
+
+def _is_mount(path: str) -> bool:
+    """Whether it is the root of a mount. Of "/", os.path.ismount always says so."""
+    with Path("/proc/self/mountinfo").open() as lines:
+        return any(line.split()[4] == path for line in lines)
+
+
+def _step_into_own_root() -> None:
+    """Has the root directory be a mount. Where a mount can be made that nobody else sees: on one that is made private first."""
+    here = Path.cwd()
+    place = next((place for place in MOUNTS if _is_mount(place)), None)
+    if place is None:
+        raise CellError(f"the root directory is no mount, as in a chroot, and neither is any of {', '.join(MOUNTS)}")
+    mount("none", place, flags=MS_PRIVATE)
+    bind("/", place)
+    os.chdir(place)
+    os.chroot(".")
+    os.chdir(here)
 
 
 def why_not() -> str | None:
     """Returns why there can be no cells here: in a container, say, that forbids them. None: there can."""
     try:
-        call(lambda: mount("faultlib", "/proc/sys", "tmpfs"), quiet=True)
+        call(lambda: mount("faultlib", "/proc/sys", "tmpfs"))
     except CellError as error:
         return str(error)
     return None
 
 
-def start(work: Callable[[], None], *, isolated: bool = True, quiet: bool = False) -> int:
+def _tell(error: CellError) -> None:
+    print(f"faultlib: {error}", file=sys.stderr)
+
+
+def start(work: Callable[[], None], *, isolated: bool = True, failed: Callable[[CellError], None] = _tell) -> int:
     """Runs `work` in a new cell, in a fork of this process; returns its pid. Its status is 0 when `work` has returned.
 
     Whoever dies, this process or the cell's first, ends everything in it. If it is not `isolated`, it is a mere process.
+    `failed` is told, there, why there is no cell.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -126,10 +153,10 @@ def start(work: Callable[[], None], *, isolated: bool = True, quiet: bool = Fals
     pid = os.fork()
     if pid:
         return pid
-    _live(work, parent, isolated, quiet)
+    _live(work, parent, isolated, failed)
 
 
-def _live(work: Callable[[], None], parent: int, isolated: bool, quiet: bool) -> NoReturn:
+def _live(work: Callable[[], None], parent: int, isolated: bool, failed: Callable[[CellError], None]) -> NoReturn:
     status = 125
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -148,8 +175,7 @@ def _live(work: Callable[[], None], parent: int, isolated: bool, quiet: bool) ->
             os._exit(os.waitstatus_to_exitcode(ended) & 0xFF)
         status = 0
     except CellError as error:
-        if not quiet:
-            print(f"faultlib: {error}", file=sys.stderr)
+        failed(error)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -158,28 +184,33 @@ def _live(work: Callable[[], None], parent: int, isolated: bool, quiet: bool) ->
         os._exit(status)
 
 
-def call(work: Callable[[], Any], *, isolated: bool = True, quiet: bool = False) -> Any:
+def call(work: Callable[[], Any], *, isolated: bool = True) -> Any:
     """Returns what `work`, run in a new cell, returns: plain data. Raises FaultlibError as it does."""
     reader, writer = os.pipe()
 
     def report() -> None:
         os.close(reader)
         try:
-            answer: dict[str, Any] = {"result": work()}
+            answer({"result": work()})
         except FaultlibError as error:
-            answer = {"error": str(error), "kind": type(error).__name__, "module": type(error).__module__}
-        with os.fdopen(writer, "w") as stream:
-            json.dump(answer, stream)
+            failed(error)
 
-    pid = start(report, isolated=isolated, quiet=quiet)
+    def failed(error: FaultlibError) -> None:
+        answer({"error": str(error), "kind": type(error).__name__, "module": type(error).__module__})
+
+    def answer(told: dict[str, Any]) -> None:
+        with os.fdopen(writer, "w") as stream:
+            json.dump(told, stream)
+
+    pid = start(report, isolated=isolated, failed=failed)
     os.close(writer)
     with os.fdopen(reader) as stream:
         text = stream.read()
     _, ended = os.waitpid(pid, 0)
     if not text:
         raise CellError(f"a cell ended with status {os.waitstatus_to_exitcode(ended)} before it had answered")
-    answer = json.loads(text)
-    if "error" in answer:
-        kind = getattr(sys.modules[answer["module"]], answer["kind"])
-        raise kind(answer["error"])
-    return answer["result"]
+    told = json.loads(text)
+    if "error" in told:
+        kind = getattr(sys.modules[told["module"]], told["kind"])
+        raise kind(told["error"])
+    return told["result"]

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from faultlib.errors import UsageError
+from faultlib.explore import cell
 from faultlib.explore.crash import recording
 from faultlib.explore.crash.campaign import Spec, wanted
 from faultlib.explore.crash.image import Image
@@ -52,7 +53,8 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     Image(disk).whole(case.state, _folders(recorded.roots.paths, place))
     restart = Restart(recorded, spec.timeout_s) if finding.plan["restart"] else None
     judge = wanted(spec).prepare().checks(recorded, disk, restart=restart, forks=False)
-    with Judges(lambda: Judge(recorded, disk, spec.folder, judge), 1) as judges:
+    isolated = cell.why_not() is None
+    with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=isolated), 1) as judges:
         return finding, judges.judge(case), place
 
 
