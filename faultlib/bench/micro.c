@@ -57,17 +57,6 @@ static void op_write(long n)
         stop_if(write(fd, "x", 1) != 1);
 }
 
-static void op_page(long n)
-{
-    static const char page[4096];
-    static int plain = -1; /* appending is another matter */
-    if (plain < 0)
-        stop_if((plain = open(path, O_WRONLY)) < 0);
-    raw(SYS_lseek, plain, 0, SEEK_SET);
-    while (n--)
-        stop_if(write(plain, page, sizeof page) != sizeof page);
-}
-
 static void op_open(long n)
 {
     while (n--)
@@ -109,7 +98,7 @@ static void op_exec(long n)
 }
 
 static const struct op { const char *name; void (*run)(long n); } ops[] = {
-    {"write", op_write}, {"page", op_page}, {"open", op_open}, {"fsync", op_fsync}, {"clock", op_clock}, {"fork", op_fork}, {"exec", op_exec},
+    {"write", op_write}, {"open", op_open}, {"fsync", op_fsync}, {"clock", op_clock}, {"fork", op_fork}, {"exec", op_exec},
 };
 
 static uint64_t batch(const char *name, long n)
