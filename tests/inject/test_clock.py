@@ -266,7 +266,13 @@ def test_a_rule_that_is_over_before_the_clock_is_read_has_fired(effect: str) -> 
         assert row.count.fired == row.count.matched >= 1
 
 
-TIMER = "import signal, sys; signal.pthread_sigmask(0, [14]); signal.setitimer(0, float(sys.argv[1])); signal.sigwait([14])"
+TIMER = """
+import signal, sys
+signal.pthread_sigmask(0, [14])
+signal.setitimer(0, float(sys.argv[1]))
+print("set", flush=True)
+signal.sigwait([14])
+"""
 
 
 def await_fired(session: Session, number: int) -> Count:
@@ -278,18 +284,30 @@ def await_fired(session: Session, number: int) -> Count:
 
 
 @pytest.mark.parametrize("effect", ["freeze", "rate=0.5", "jump=1h", "offset=1h:for=1h"])
-@pytest.mark.parametrize("command", [["sleep", "86400"], [sys.executable, "-c", TIMER, "86400"], ["perl", "-e", "select(undef, undef, undef, 86400)"]])
-def test_a_clock_that_changes_under_a_wait_has_fired(effect: str, command: list[str]) -> None:
-    """Nobody reads it any more, but somebody waits for it: that it does, the first rule tells, however late the program begins."""
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["sleep", "86400"], ""),
+        ([sys.executable, "-c", TIMER, "86400"], "set\n"),
+        (["perl", "-e", "select(undef, undef, undef, 86400)"], ""),
+    ],
+)
+def test_a_clock_that_changes_under_a_wait_has_fired(effect: str, command: list[str], says: str) -> None:
+    """Nobody reads it any more, but somebody waits for it. That it does, the first rule tells of programs that never read it."""
     with Session(["clock:offset=0s:clock=monotonic"]) as session:
-        child = session.popen(command)
-        await_fired(session, 0)
-        at = session.snapshot().time_ns // 1_000_000 + 100
-        session.add(f"clock:{effect}:clock=monotonic:at={at}ms")
-        count = await_fired(session, 1)
-        assert count.fired == count.matched
-        session.clock("jump", "2d", clock="monotonic")
-        assert child.wait(60) == 0
+        child = session.popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert child.stdout and (not says or child.stdout.readline() == says)
+            await_fired(session, 0)
+            at = session.snapshot().time_ns // 1_000_000 + 100
+            session.add(f"clock:{effect}:clock=monotonic:at={at}ms")
+            count = await_fired(session, 1)
+            assert count.fired == count.matched
+            session.clock("jump", "2d", clock="monotonic")
+            assert child.wait(60) == 0
+        finally:
+            child.kill()
+            child.communicate()
 
 
 @pytest.mark.parametrize("command", [[sys.executable, "-c", TIMER, "0.4"], ["timeout", "0.4", "cat"], ["perl", "-e", "alarm 1; sleep 9"]])
