@@ -1,4 +1,7 @@
-"""How fast states are judged, of 100 files and 300 operations: `python -m bench.crash_judges [STATES]`."""
+"""How fast states are judged, of 100 files and 300 operations: `python -m bench.crash_judges [STATES]`.
+
+The budgets are for two processors.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.budgets import at_least
 from faultlib.explore.crash.campaign import Spec, explore
 from faultlib.explore.crash.explorer import Budget
 
@@ -22,10 +26,11 @@ for i in range(60):
         file.write(f"line {i}\\n")
 """
 CHECKS = {
-    "a Python function": "checks:good",
-    "a command for the shell": "test -e data.json && grep -q x data.json || true",
-    "a Python command line": f"'{sys.executable}' -c \"import json, os; os.path.getsize('data.json')\"",
+    "a Python function": ("checks:good", 400),
+    "a command for the shell": ("test -e data.json && grep -q x data.json || true", 150),
+    "a Python command line": (f"'{sys.executable}' -c \"import json, os; os.path.getsize('data.json')\"", 150),
 }
+"""What judges, and how many states it has to judge in a second."""
 
 
 def prepare(folder: Path) -> None:
@@ -45,7 +50,7 @@ def spent() -> float:
 
 def main(states: int) -> None:
     """Prints a line for each kind of check."""
-    for title, check in CHECKS.items():
+    for title, (check, budget) in CHECKS.items():
         with tempfile.TemporaryDirectory(prefix="faultlib-bench-") as name:
             folder = Path(name)
             prepare(folder)
@@ -60,7 +65,7 @@ def main(states: int) -> None:
             seconds, cpu = time.monotonic() - began, spent() - cpu
             print(
                 f"{title:26} {campaign.judged / seconds:6.0f} states/s on {jobs} processors, recording included; "
-                f"{1000 * cpu / campaign.judged:.2f} ms of processor time each"
+                f"{1000 * cpu / campaign.judged:.2f} ms of processor time each; {at_least(campaign.judged / seconds, budget)}"
             )
 
 

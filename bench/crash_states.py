@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 
+from bench.budgets import at_least
 from faultlib.explore.crash.changes import Change, DirChange, DirEntry, Sync, Write
 from faultlib.explore.crash.content import Bytes, Content
 from faultlib.explore.crash.model import Initial, Model
@@ -17,6 +18,8 @@ from faultlib.explore.crash.tree import Node, Tree
 from faultlib.explore.crash.versions import Disk
 
 SECTOR = 512
+BUDGET = 5_000
+"""So many unique states have to come in a second."""
 DATA = random.Random(1).randbytes(1 << 20)
 
 
@@ -107,7 +110,7 @@ def rate(name: str, model: Model, profile: str, seconds: float) -> None:
     parts = ", ".join(f"{strategy} {count}" for strategy, count in by.items())
     print(
         f"{name:<26} {profile:<6} {len(seen) / took:>9,.0f} unique/s {number / took:>9,.0f} tried/s"
-        f" {first * 1000:>7.1f} ms to the first  {took:5.2f} s ({parts})"
+        f" {first * 1000:>7.1f} ms to the first  {took:5.2f} s  {at_least(len(seen) / took, BUDGET)} ({parts})"
     )
 
 

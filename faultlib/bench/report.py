@@ -146,7 +146,7 @@ def as_text(report: Report) -> str:
 def as_dict(report: Report) -> dict[str, Any]:
     """The whole report, for JSON; times are nanoseconds per call."""
     return {
-        "machine": {"cpu": _cpu(), "cpus": os.cpu_count(), "kernel": platform.release(), "libc": " ".join(platform.libc_ver())},
+        "machine": machine(),
         "rounds": report.rounds,
         "rows": [
             {name: getattr(row, name) for name in Row.__dataclass_fields__} | {"within": row.within} for row in report.rows
@@ -155,6 +155,11 @@ def as_dict(report: Report) -> dict[str, Any]:
         "missing": report.missing,
         "fine": report.fine,
     }
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    return {"cpu": _cpu(), "cpus": os.cpu_count(), "kernel": platform.release(), "libc": " ".join(platform.libc_ver())}
 
 
 def _cpu() -> str:

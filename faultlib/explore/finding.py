@@ -86,8 +86,8 @@ class Campaign(NamedTuple):
 
     `states` are those looked at, `unique` how many of them differ, `judged` those a judge has seen, `failing` those that did not
     pass. `outside` are files beyond the roots that were changed, `unstable` how many states were judged good and then bad,
-    `not_covered` sentences on what was not looked at, `complete`
-    whether every state of every strategy was.
+    `not_covered` sentences on what was not looked at, `complete` whether every state of every strategy was. `accepted` are findings
+    that a baseline has: they are not among `findings`.
     """
 
     command: tuple[str, ...]
@@ -104,7 +104,7 @@ class Campaign(NamedTuple):
     complete: bool
     not_covered: tuple[str, ...]
     findings: tuple[Finding, ...]
-    accepted: int = 0
+    accepted: tuple[Finding, ...] = ()
     outside: tuple[str, ...] = ()
     unstable: int = 0
 
@@ -115,4 +115,5 @@ class Campaign(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data."""
-        return {**self._asdict(), "findings": [finding.to_json() for finding in self.findings]}
+        lists = {key: [finding.to_json() for finding in getattr(self, key)] for key in ("findings", "accepted")}
+        return {**self._asdict(), **lists}

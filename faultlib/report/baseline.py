@@ -9,18 +9,13 @@ from typing import Any, NamedTuple
 from faultlib.errors import UsageError
 from faultlib.explore.finding import Campaign
 from faultlib.inject.visible import visible
-from faultlib.report import words
 
 
 class Baseline(NamedTuple):
-    """What is accepted: the title of each finding by its fingerprint, "" where the file has none.
-
-    `left_out` is how many findings the file lacks because it is the report of a run that had a baseline itself.
-    """
+    """What is accepted: the title of each finding by its fingerprint, "" where the file has none."""
 
     path: str
     titles: dict[str, str]
-    left_out: int = 0
 
 
 class Compared(NamedTuple):
@@ -31,25 +26,29 @@ class Compared(NamedTuple):
 
 
 def read(path: str) -> Baseline:
-    """Reads a JSON file: a list of fingerprints, or an earlier JSON report. Raises UsageError, saying what is wrong with it."""
+    """Reads a JSON file: a list of fingerprints, or an earlier JSON report, of which what it accepted is accepted again.
+
+    Raises UsageError, saying what is wrong with it.
+    """
     data = _load(path)
     if isinstance(data, list):
         return Baseline(path, dict([_entry(path, number, one) for number, one in enumerate(data)]))
     if not isinstance(data, dict) or not isinstance(data.get("findings"), list):
         raise _wrong(path, f"it holds {_what(data)}, and not a list of fingerprints or a report of `faultlib crash` in JSON")
-    left_out = data.get("accepted", 0)
-    titles = dict([_entry(path, number, one) for number, one in enumerate(data["findings"])])
-    return Baseline(path, titles, left_out if isinstance(left_out, int) else 0)
+    accepted = data.get("accepted", [])
+    if not isinstance(accepted, list):
+        raise _wrong(path, f"what it accepted is {_what(accepted)}, and not a list of findings")
+    return Baseline(path, dict([_entry(path, number, one) for number, one in enumerate(data["findings"] + accepted)]))
 
 
 def compare(campaign: Campaign, baseline: Baseline) -> Compared:
-    """Takes the accepted findings out of a campaign, counts them there, and says which entries no longer occur."""
+    """Puts the accepted findings of a campaign apart from the others, and says which entries no longer occur."""
     new = tuple(finding for finding in campaign.findings if finding.fingerprint not in baseline.titles)
+    accepted = tuple(finding for finding in campaign.findings if finding.fingerprint in baseline.titles)
     seen = {finding.fingerprint for finding in campaign.findings}
     gone = {key: title for key, title in baseline.titles.items() if key not in seen}
-    accepted = len(campaign.findings) - len(new)
     changed = campaign._replace(findings=new, accepted=campaign.accepted + accepted)
-    return Compared(changed, (*_gone(baseline, gone, campaign.complete), *_left_out(baseline)))
+    return Compared(changed, tuple(_gone(baseline, gone, campaign.complete)))
 
 
 def _gone(baseline: Baseline, gone: dict[str, str], complete: bool) -> list[str]:
@@ -60,15 +59,6 @@ def _gone(baseline: Baseline, gone: dict[str, str], complete: bool) -> list[str]
     verb = "not there any more" if complete else "not seen, but not every state was looked at"
     shown = "; ".join(visible(f"{key} ({title})" if title else key) for key, title in gone.items())
     return [f"{visible(baseline.path)}: {number} {verb}: {shown}"]
-
-
-def _left_out(baseline: Baseline) -> list[str]:
-    if not baseline.left_out:
-        return []
-    return [
-        f"{visible(baseline.path)} is the report of a run with a baseline of its own and lacks "
-        f"{words.counted(baseline.left_out, 'finding')} that it accepted; take the report of a run without --baseline"
-    ]
 
 
 def _load(path: str) -> Any:

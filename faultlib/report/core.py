@@ -40,7 +40,7 @@ FORMATS = {
 
 def json_report(campaign: Campaign) -> str:
     """Returns the campaign as JSON, findings in the order of all reports; `Finding.from_json` reads them back."""
-    in_order = campaign._replace(findings=words.ordered(campaign.findings))
+    in_order = campaign._replace(findings=words.ordered(campaign.findings), accepted=words.ordered(campaign.accepted))
     head = {"faultlib": faultlib.__version__, "severities": words.severities(campaign)}
     return json.dumps(head | in_order.to_json(), indent=2) + "\n"
 

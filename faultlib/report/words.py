@@ -200,7 +200,7 @@ def summary(campaign: Campaign) -> tuple[tuple[str, str], ...]:
         ("complete", "yes" if campaign.complete else "no: the budget was spent before every state was looked at"),
     ]
     if campaign.accepted:
-        rows.append(("accepted", f"{counted(campaign.accepted, 'finding')} of the baseline, not shown"))
+        rows.append(("accepted", f"{counted(len(campaign.accepted), 'finding')} of the baseline, not shown"))
     return tuple(rows)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from faultlib import Session
 from faultlib.errors import FaultlibError, LateChange
+from faultlib.inject.control import Count
 from tests.conftest import Run
 from tests.inject.clock_targets import SETTLED_S
 
@@ -265,20 +266,51 @@ def test_a_rule_that_is_over_before_the_clock_is_read_has_fired(effect: str) -> 
         assert row.count.fired == row.count.matched >= 1
 
 
-TIMER = "import signal, sys; signal.pthread_sigmask(0, [14]); signal.setitimer(0, 0.4); signal.sigwait([14])"
+TIMER = """
+import signal, sys
+signal.pthread_sigmask(0, [14])
+signal.setitimer(0, float(sys.argv[1]))
+print("set", flush=True)
+signal.sigwait([14])
+"""
 
 
-@pytest.mark.parametrize("effect", ["freeze:at=100ms:for=100ms", "rate=0.5:at=100ms", "jump=1h:at=100ms", "offset=1h:at=100ms:for=100ms"])
-@pytest.mark.parametrize("command", [["sleep", "0.4"], [sys.executable, "-c", TIMER], ["perl", "-e", "select(undef, undef, undef, 0.4)"]])
-def test_a_clock_that_changes_under_a_wait_has_fired(effect: str, command: list[str]) -> None:
-    """Nobody reads it any more, but somebody waited for it."""
-    with Session([f"clock:{effect}:clock=monotonic"]) as session:
-        session.run(command)
-        (row,) = session.report()
-        assert row.count.fired == row.count.matched >= 1
+def await_fired(session: Session, number: int) -> Count:
+    """Waits until a rule has fired, and returns its counts."""
+    deadline = time.monotonic() + 30
+    while not session.report()[number].count.fired:
+        assert time.monotonic() < deadline, "it has not fired"
+    return session.report()[number].count
 
 
-@pytest.mark.parametrize("command", [[sys.executable, "-c", TIMER], ["timeout", "0.4", "cat"], ["perl", "-e", "alarm 1; sleep 9"]])
+@pytest.mark.parametrize("effect", ["freeze", "rate=0.5", "jump=1h", "offset=1h:for=1h"])
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["sleep", "86400"], ""),
+        ([sys.executable, "-c", TIMER, "86400"], "set\n"),
+        (["perl", "-e", "select(undef, undef, undef, 86400)"], ""),
+    ],
+)
+def test_a_clock_that_changes_under_a_wait_has_fired(effect: str, command: list[str], says: str) -> None:
+    """Nobody reads it any more, but somebody waits for it. That it does, the first rule tells of programs that never read it."""
+    with Session(["clock:offset=0s:clock=monotonic"]) as session:
+        child = session.popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert child.stdout and (not says or child.stdout.readline() == says)
+            await_fired(session, 0)
+            at = session.snapshot().time_ns // 1_000_000 + 100
+            session.add(f"clock:{effect}:clock=monotonic:at={at}ms")
+            count = await_fired(session, 1)
+            assert count.fired == count.matched
+            session.clock("jump", "2d", clock="monotonic")
+            assert child.wait(60) == 0
+        finally:
+            child.kill()
+            child.communicate()
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "-c", TIMER, "0.4"], ["timeout", "0.4", "cat"], ["perl", "-e", "alarm 1; sleep 9"]])
 def test_a_timer_that_is_set_on_a_faked_clock_has_met_it(command: list[str]) -> None:
     with Session(["clock:rate=10:clock=monotonic"]) as session:
         session.run(command, stdin=subprocess.PIPE)
@@ -302,9 +334,7 @@ def test_a_clock_that_jumps_past_a_timer_has_met_whom_it_ends(timer: str) -> Non
 def test_a_wait_that_a_live_change_ends_has_met_it() -> None:
     with Session(["clock:offset=0s:clock=monotonic"]) as session:
         child = session.popen(["sleep", "3600"])
-        deadline = time.monotonic() + 30
-        while not session.report()[0].count.fired:
-            assert time.monotonic() < deadline, "it does not sleep"
+        await_fired(session, 0)
         session.clock("rate", 100000, clock="monotonic")
         assert child.wait(30) == 0
         assert session.report()[1].count.fired == 1

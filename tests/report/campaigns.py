@@ -103,6 +103,11 @@ STRANGE = Finding(
     test_file="tests/test_crash_3.py",
 )
 
+ACCEPTED = TRUNCATED._replace(
+    number=4, title="old.json can be left empty", files=("old.json",), timeline=(), plan={}, fingerprint="acacacacacacac01"
+)
+"""One that a baseline has."""
+
 CAMPAIGN = Campaign(
     command=("python", "coordination.py", "worker", "claim", f"w1 {HOSTILE}"),
     check="python -m json.tool .coordination/tasks.json",
@@ -118,7 +123,7 @@ CAMPAIGN = Campaign(
     complete=False,
     not_covered=("stores through a mapping of cache.db that were overwritten between captures", f"writes outside the roots: {HOSTILE}"),
     findings=(RENAMED, STRANGE, TRUNCATED),
-    accepted=2,
+    accepted=(ACCEPTED, ACCEPTED._replace(number=5, fingerprint="acacacacacacac02")),
 )
 
-CLEAN = CAMPAIGN._replace(command=("true",), findings=(), failing=0, complete=True, not_covered=(), accepted=0)
+CLEAN = CAMPAIGN._replace(command=("true",), findings=(), failing=0, complete=True, not_covered=(), accepted=())

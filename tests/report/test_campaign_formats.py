@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 
 from faultlib.errors import FaultlibError, UsageError
+from faultlib.explore import oracle
+from faultlib.explore.crash import causes
 from faultlib.explore.finding import Finding
 from faultlib.inject.visible import visible
 from faultlib.report import core, terminal, text, timeline, words
-from tests.report.campaigns import CAMPAIGN, CLEAN, HOSTILE, RENAMED, STRANGE, TRUNCATED
+from tests.report.campaigns import ACCEPTED, CAMPAIGN, CLEAN, HOSTILE, RENAMED, STRANGE, TRUNCATED
 
 FORMATS = list(core.FORMATS)
 NOT_IN_TEXT = {"timeline", "plan", "symptom", "kind"}
@@ -276,6 +278,14 @@ def test_only_the_html_report_imports_jinja() -> None:
 # words
 
 
+def test_the_kinds_of_the_explorer_are_those_of_the_reports_and_of_the_manual() -> None:
+    """`report` knows nothing of the explorers, so the names are written down twice."""
+    manual = (Path(__file__).parents[2] / "docs" / "crash.md").read_text()
+    table = manual[manual.index("| kind | what it means |") :].partition("\n\n")[0]
+    named = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert sorted([*causes.KINDS, oracle.RECOVERY]) == sorted(words.KINDS) == sorted(named)
+
+
 @pytest.mark.parametrize(
     ("symptom", "gist"),
     [("", ""), ("status 1", "status 1"), ("status 1\nboom\n", "status 1: boom"), ("status 1\n\nTraceback\n  x\nE: boom", "status 1 … E: boom")],
@@ -288,7 +298,7 @@ def test_nothing_found_is_not_said_of_more_than_was_looked_at() -> None:
     assert (words.result(CLEAN), words.tone(CLEAN)) == ("nothing found", "clean")
     unfinished = CLEAN._replace(complete=False)
     assert (words.result(unfinished), words.tone(unfinished)) == ("nothing found so far", "open")
-    assert words.result(CLEAN._replace(accepted=1)) == "nothing new found"
+    assert words.result(CLEAN._replace(accepted=(ACCEPTED,))) == "nothing new found"
 
 
 def test_what_to_type_next() -> None:

@@ -70,7 +70,7 @@ class Lab:
     def __init__(self, path: Path) -> None:
         self.here = path / "work"
         self.here.mkdir()
-        self._beside = path
+        self.beside = path
         self._campaigns = 0
 
     def write(self, name: str, text: str) -> Lab:
@@ -84,14 +84,18 @@ class Lab:
         subprocess.run(["bash", "-ec", script], cwd=self.here, check=True, stdout=subprocess.DEVNULL, timeout=60)
         return self
 
-    def crash(self, *command: str, check: str, roots: Sequence[Path] = (), patience_s: float = 150, **options: str) -> Outcome:
-        """Explores a command; a check of several lines is the text of a module with a function `check`."""
+    def begin(self, check: str) -> tuple[Path, str]:
+        """Returns the folder of a new campaign, and its check as the command line has it."""
+        self._campaigns += 1
         if "\n" in check:
-            module = self._beside / f"checks_{self._campaigns}.py"
+            module = self.beside / f"checks_{self._campaigns}.py"
             module.write_text(check)
             check = f"{module}:check"
-        self._campaigns += 1
-        folder = self._beside / f"campaign-{self._campaigns}"
+        return self.beside / f"campaign-{self._campaigns}", check
+
+    def crash(self, *command: str, check: str, roots: Sequence[Path] = (), patience_s: float = 150, **options: str) -> Outcome:
+        """Explores a command; a check of several lines is the text of a module with a function `check`."""
+        folder, check = self.begin(check)
         words = [word for name, value in {"budget": "60s", **options}.items() for word in (f"--{name}", value)]
         words += [word for root in roots for word in ("--root", str(root))]
         done = subprocess.run(

@@ -52,6 +52,10 @@ def explored(lab: Lab, command: str, **options: str) -> Outcome:
     return lab.crash(*tool, *command.split(), **options)
 
 
+def claim(lab: Lab) -> Outcome:
+    return explored(lab, CLAIM, check=TASKS)
+
+
 def lines_of(finding: dict[str, Any]) -> set[int]:
     """All lines of the target on the stacks of the two operations to blame."""
     stacks = [line for culprit in (finding["lost"], finding["kept"]) if culprit for line in culprit["stack"]]
@@ -108,6 +112,11 @@ def check(directory, output):
 """
 
 
+def hardened(lab: Lab, command: str, before: Iterable[str] = ()) -> Outcome:
+    tool = prepared(lab, "hardened.py", before)
+    return lab.crash(*tool, *command.split(), check=WORKS.replace("{tool}", repr(tool)))
+
+
 @pytest.mark.parametrize(
     ("command", "before"),
     [
@@ -120,5 +129,4 @@ def check(directory, output):
     ],
 )
 def test_the_hardened_twin_is_clean(lab: Lab, command: str, before: list[str]) -> None:
-    tool = prepared(lab, "hardened.py", before)
-    lab.crash(*tool, *command.split(), check=WORKS.replace("{tool}", repr(tool))).assert_clean()
+    hardened(lab, command, before).assert_clean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.explore.crash.programs.lab import ALWAYS, POWER_CUT, RENAMED, TORN, TRUNCATED, UNNAMED, Lab, json_tool
+from tests.explore.crash.programs.lab import ALWAYS, POWER_CUT, RENAMED, TORN, TRUNCATED, UNNAMED, Lab, Outcome, json_tool
 
 PICKLEDB = """
 import pickledb
@@ -33,25 +33,39 @@ def check(directory, output):
 OLD_JSON = '{"old": 1}\n'
 
 
+def pickledb_dump(lab: Lab) -> Outcome:
+    return lab.write("db.json", OLD_JSON).crash_python(PICKLEDB, check=json_tool("db.json"))
+
+
+def tinydb_update(lab: Lab) -> Outcome:
+    from tinydb import TinyDB
+
+    with TinyDB(lab.here / "db.json") as db:
+        db.insert_multiple({"n": n, "v": "x" * 100} for n in range(20))
+    return lab.crash_python(TINYDB, check=json_tool("db.json"))
+
+
+def atomicwrites(lab: Lab) -> Outcome:
+    return lab.write("db.json", OLD_JSON).crash_python(ATOMICWRITES, check=SAVED)
+
+
 def test_pickledb_dump_empties_its_file_first(lab: Lab) -> None:
     pytest.importorskip("pickledb")
-    outcome = lab.write("db.json", OLD_JSON).crash_python(PICKLEDB, check=json_tool("db.json"))
+    outcome = pickledb_dump(lab)
     outcome.assert_found((TRUNCATED, "pickledb.py:92", "pickledb.py:92"))
     assert outcome.violations[0]["profiles"] == ALWAYS
 
 
 def test_tinydb_update_writes_in_place(lab: Lab) -> None:
-    tinydb = pytest.importorskip("tinydb")
-    with tinydb.TinyDB(lab.here / "db.json") as db:
-        db.insert_multiple({"n": n, "v": "x" * 100} for n in range(20))
-    outcome = lab.crash_python(TINYDB, check=json_tool("db.json"))
+    pytest.importorskip("tinydb")
+    outcome = tinydb_update(lab)
     outcome.assert_found((TORN, "storages.py:152", "storages.py:152"))
     assert "kill" not in outcome.violations[0]["profiles"]
 
 
 def test_atomicwrites_is_clean(lab: Lab) -> None:
     pytest.importorskip("atomicwrites")
-    lab.write("db.json", OLD_JSON).crash_python(ATOMICWRITES, check=SAVED).assert_clean()
+    atomicwrites(lab).assert_clean()
 
 
 @pytest.mark.parametrize(

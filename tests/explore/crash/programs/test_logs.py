@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.explore.crash.programs.lab import POWER_CUT, TORN, UNSYNCED, Lab
+from tests.explore.crash.programs.lab import POWER_CUT, TORN, UNSYNCED, Lab, Outcome
 
 WRITER = """
 import os
@@ -26,9 +26,13 @@ def check(directory, output):
 STRICT = READER.replace("    for n", "    assert not torn, torn\n    for n")
 
 
+def appended(lab: Lab, program: str) -> Outcome:
+    return lab.write("app.log", "old\n").crash_python(program, check=READER)
+
+
 @pytest.mark.parametrize("more", ["", SYNCED, SYNCED + SAID], ids=["plain", "synced", "acknowledged"])
 def test_a_log_is_clean_whose_reader_expects_a_torn_end(lab: Lab, more: str) -> None:
-    outcome = lab.write("app.log", "old\n").crash_python(WRITER + more, check=READER)
+    outcome = appended(lab, WRITER + more)
     outcome.assert_clean()
     assert {tuple(note["profiles"]) for note in outcome.findings} <= {("posix",)}
 
@@ -38,6 +42,6 @@ def test_a_reader_who_expects_none(lab: Lab) -> None:
 
 
 def test_acknowledged_lines_are_lost_without_fsync(lab: Lab) -> None:
-    outcome = lab.write("app.log", "old\n").crash_python(WRITER + SAID, check=READER)
+    outcome = appended(lab, WRITER + SAID)
     outcome.assert_found((UNSYNCED, "app.py:6", "app.py:7"))
     assert outcome.violations[0]["profiles"] == POWER_CUT

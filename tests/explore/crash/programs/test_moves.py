@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.explore.crash.programs.lab import ALWAYS, OLD, ORDER, POWER_CUT, RENAMED, UNFINISHED, Lab
+from tests.explore.crash.programs.lab import ALWAYS, OLD, ORDER, POWER_CUT, RENAMED, UNFINISHED, Lab, Outcome
 
 SOMEWHERE = "cmp -s f '{0}' || gzip -dc f.gz | cmp - '{0}'"
 
 
-@pytest.fixture
-def original(tmp_path: Path) -> Path:
-    path = tmp_path / "original"
-    path.write_text(OLD)
-    return path
+def gzip(lab: Lab, *options: str) -> Outcome:
+    original = lab.beside / "original"
+    original.write_text(OLD)
+    return lab.write("f", OLD).crash("gzip", *options, "f", check=SOMEWHERE.format(original))
 
 
-def test_gzip_removes_its_source_too_early(lab: Lab, original: Path) -> None:
-    outcome = lab.write("f", OLD).crash("gzip", "f", check=SOMEWHERE.format(original))
+def test_gzip_removes_its_source_too_early(lab: Lab) -> None:
+    outcome = gzip(lab)
     outcome.assert_found((ORDER, "gzip", "gzip"))
     (finding,) = outcome.violations
     assert finding["profiles"] == POWER_CUT
@@ -31,8 +30,8 @@ def test_gzip_removes_its_source_too_early(lab: Lab, original: Path) -> None:
     assert finding["missing"].startswith("fsync of f.gz after ")
 
 
-def test_gzip_synchronous_is_clean(lab: Lab, original: Path) -> None:
-    lab.write("f", OLD).crash("gzip", "--synchronous", "f", check=SOMEWHERE.format(original)).assert_clean()
+def test_gzip_synchronous_is_clean(lab: Lab) -> None:
+    gzip(lab, "--synchronous").assert_clean()
 
 
 def test_mv_between_directories_is_clean(lab: Lab) -> None:
