@@ -18,8 +18,12 @@ struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *
 void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fileid file, const void *data, uint64_t bytes);
 
 /* fileid.c: which file a call was about, and where in it. */
-struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, uint32_t stamp, const struct fl_run *nested);
+struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, const struct fl_before *before);
+/* Where a write began, of one that may be FL_AT_END for all that was known. */
+uint64_t fl_fileid_position(const struct fl_frame *f, const struct fl_fileid *file, long result);
 uint32_t fl_fileid_stamp(const struct fl_frame *f, int fd);
+/* Of one that is about to be written to, for who has the lock. */
+struct fl_fileid fl_fileid_writing(const struct fl_frame *f, uint32_t stamp);
 /* Of a descriptor that is about to be closed: inode 0 if it is none of a file that was open for writing. */
 struct fl_fileid fl_fileid_closing(const struct fl_frame *f, int fd);
 /* What was written, together with what was before it, as far as there is nothing between them. */

@@ -24,7 +24,7 @@ static struct fl_datalog *datalog(void) { return &fl_ctl->datalog; }
 static char *ring(void) { return (char *)fl_ctl + datalog()->offset; }
 
 /* Waits until the ring has room up to there; 0: nobody reads any more, or has read nothing for seconds. */
-static int has_room(uint64_t end)
+static __attribute__((noinline)) int wait_for_room(uint64_t end)
 {
     struct fl_datalog *log = datalog();
     struct timespec timeout = {.tv_nsec = ROOM_LOOK_NS};
@@ -39,7 +39,15 @@ static int has_room(uint64_t end)
         if (end - __atomic_load_n(&log->tail, __ATOMIC_ACQUIRE) > log->capacity)
             fl_sys(SYS_futex, &log->drained, FUTEX_WAIT, seen, &timeout);
     }
+    __atomic_store_n(&log->seen_tail, tail, __ATOMIC_RELAXED);
     return 1;
+}
+
+/* The reader's own word, which it writes all the time, is only looked at when it has to be. */
+static int has_room(uint64_t end)
+{
+    const struct fl_datalog *log = datalog();
+    return fl_likely(end - __atomic_load_n(&log->seen_tail, __ATOMIC_RELAXED) <= log->capacity) || wait_for_room(end);
 }
 
 /* A stretch of the ring up to its end: how many of `n` bytes fit there. */
@@ -49,20 +57,25 @@ static uint64_t stretch(uint64_t at, uint64_t n)
     return n < left ? n : left;
 }
 
+static uint64_t mapped_from, mapped_to; /* the stretch of the ring that this process has in its memory */
+
 /* Has the kernel map what comes next of the ring in one go, not page by page: that costs a process that has just begun more than the
  * writing. Once around; whoever comes late, or is another process' child, pays. */
-static void map_ahead(uint64_t at, uint64_t n)
+static __attribute__((noinline)) void map_more(uint64_t at, uint64_t n)
 {
-    static uint64_t from, to;
-    uint64_t begin = (to > at ? to : at) & ~(AHEAD - 1), end = (at + n + AHEAD - 1) & ~(AHEAD - 1);
-    if (fl_likely(at + n <= to || to - from >= datalog()->capacity))
-        return;
-    from = to ? from : begin;
-    to = end;
+    uint64_t begin = (mapped_to > at ? mapped_to : at) & ~(AHEAD - 1), end = (at + n + AHEAD - 1) & ~(AHEAD - 1);
+    mapped_from = mapped_to ? mapped_from : begin;
+    mapped_to = end;
     for (; begin < end; begin += AHEAD) {
         uintptr_t there = (uintptr_t)ring() + (begin & (datalog()->capacity - 1));
         fl_sys3(SYS_madvise, there & ~4095ul, (there & 4095) + stretch(begin, AHEAD), MADV_POPULATE_WRITE);
     }
+}
+
+static void map_ahead(uint64_t at, uint64_t n)
+{
+    if (fl_unlikely(at + n > mapped_to && mapped_to - mapped_from < datalog()->capacity))
+        map_more(at, n);
 }
 
 /* Gives room for an entry away, at *at: a handler that comes meanwhile writes its own behind it, or before it. */
@@ -85,8 +98,16 @@ static void put(uint64_t at, const void *from, uint64_t n)
         memcpy(ring(), (const char *)from + first, n - first);
 }
 
-/* Where data come from: the caller's memory, or, for those that the kernel copied, the file itself. */
-struct source { const struct iovec *at; uint64_t skip; int fd; uint64_t position; };
+/* Where data come from: the caller's memory, or, for those that the kernel copied, the file itself. `call` is the write, and `file`
+ * what is known of its file. */
+struct source {
+    const struct iovec *at;
+    uint64_t skip;
+    int fd;
+    uint64_t position;
+    const struct fl_frame *call;
+    const struct fl_fileid *file;
+};
 
 static void put_memory(uint64_t at, struct source *source, uint64_t n)
 {
@@ -124,7 +145,7 @@ static void put_file(uint64_t at, struct source *source, uint64_t n)
 struct names { const char *first, *second; uint64_t n, n2; };
 
 /* The names that the call was given, absolute; of a symbolic link what is in it, as given. */
-static struct names names_of(const struct fl_frame *f)
+static __attribute__((noinline)) struct names names_of(const struct fl_frame *f)
 {
     int is_symlink = f->op == FL_OP_SYMLINK || f->op == FL_OP_SYMLINKAT;
     const char *first = is_symlink ? (const char *)f->a[0] : fl_path_text(f->path), *second = fl_path_text(f->path2);
@@ -134,7 +155,33 @@ static struct names names_of(const struct fl_frame *f)
     return names;
 }
 
-static void fill(uint64_t at, const struct fl_log_entry *entry, const struct names *names, struct source *source)
+/* A copy of known size, which need not ask for it. */
+static inline void put_head(char *to, const struct fl_log_entry *entry)
+{
+    typedef uint64_t pair __attribute__((vector_size(16), aligned(8), may_alias));
+    _Static_assert(sizeof *entry % sizeof(pair) == 8, "the last of the pairs overlaps the one before");
+    const uint64_t last = sizeof *entry / 8 - 2;
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < sizeof *entry / sizeof(pair); i++)
+        ((pair *)to)[i] = ((const pair *)entry)[i];
+    *(pair *)((uint64_t *)to + last) = *(const pair *)((const uint64_t *)entry + last);
+}
+
+/* What most entries are: no names, one piece of memory, and the ring does not end in the middle of it. */
+static int fill_at_once(uint64_t at, const struct fl_log_entry *entry, const struct source *source)
+{
+    char *to = ring() + (at & (datalog()->capacity - 1));
+    if (entry->names || stretch(at, entry->length) < entry->length)
+        return 0;
+    if (entry->bytes && (source->fd >= 0 || source->at->iov_len - source->skip < entry->bytes))
+        return 0;
+    put_head(to, entry);
+    if (entry->bytes)
+        memcpy(to + sizeof *entry, (const char *)source->at->iov_base + source->skip, entry->bytes);
+    return 1;
+}
+
+static __attribute__((noinline)) void fill(uint64_t at, const struct fl_log_entry *entry, const struct names *names, struct source *source)
 {
     put(at, entry, sizeof *entry);
     at += sizeof *entry;
@@ -149,20 +196,28 @@ static void fill(uint64_t at, const struct fl_log_entry *entry, const struct nam
         put_memory(at, source, entry->bytes);
 }
 
-/* One entry, of as much of the data as goes into one. What a handler writes in the middle of it is published with it. */
+/* One entry, of as much of the data as goes into one. What a handler writes in the middle of it is published with it: it leaves
+ * `making` as it was. */
 static int add(struct fl_log_entry *entry, const struct names *names, struct source *source)
 {
     struct fl_datalog *log = datalog();
     uint64_t at;
-    uint32_t outer = __atomic_exchange_n(&log->making, 1, __ATOMIC_RELAXED);
+    uint32_t outer = __atomic_load_n(&log->making, __ATOMIC_RELAXED);
+    __atomic_store_n(&log->making, 1, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     entry->names = (uint32_t)(names ? names->n + names->n2 : 0);
     entry->length = (sizeof *entry + entry->names + entry->bytes + 7) & ~7ull;
     int has_place = take_room(entry->length, &at);
     if (has_place) {
         map_ahead(at, entry->length);
+        if (entry->position == FL_AT_END && fl_unlikely(fl_thread.run.end)) /* a handler's append stands before ours, and may be behind it */
+            entry->position = fl_fileid_position(source->call, source->file, entry->event.result);
         if (!entry->event.sequence)
             entry->event.sequence = at + 1;
-        fill(at, entry, names, source);
+        if (fl_likely(fill_at_once(at, entry, source)))
+            source->skip += entry->bytes;
+        else
+            fill(at, entry, names, source);
     }
     if (!outer) {
         __atomic_store_n(&log->head, log->cursor, __ATOMIC_RELEASE);
@@ -180,7 +235,7 @@ static void add_all(struct fl_log_entry *entry, const struct names *names, struc
             __atomic_add_fetch(&datalog()->lost, 1, __ATOMIC_RELAXED);
             return;
         }
-        entry->position += entry->bytes;
+        entry->position += entry->position == FL_AT_END ? 0 : entry->bytes;
         bytes -= entry->bytes;
         names = NULL;
     } while (bytes);
@@ -212,23 +267,26 @@ static void describe(struct fl_log_entry *entry, struct fl_frame *f, long result
 struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *before, long result)
 {
     struct fl_log_entry entry;
-    struct names names = names_of(f);
+    struct names names;
+    int is_on_one_file = f->fd >= 0 && !f->info->source; /* of which the event says all */
+    if (!is_on_one_file)
+        names = names_of(f);
     describe(&entry, f, result);
     entry.before = before->head;
     struct fl_fileid file = {0};
     if (f->info->family == FL_FAM_CLOSE)
-        file = before->closing;
+        file = before->file;
     else if (f->op == FL_OP_MSYNC)
         file = fl_mapped_file((uintptr_t)f->a[0]);
     else if (result >= 0 || f->info->family == FL_FAM_FSYNC)
-        file = fl_fileid_of(f, result, before->stamp, &fl_thread.run);
+        file = fl_fileid_of(f, result, before);
     entry.device = file.device;
     entry.inode = file.inode;
     entry.position = file.position;
     if (f->info->family == FL_FAM_WRITE || f->info->family == FL_FAM_CLOSE)
         entry.event.nth = file.status;
     struct iovec own = {.iov_len = 0};
-    struct source source = {.at = &own, .fd = -1, .position = file.position};
+    struct source source = {.at = &own, .fd = -1, .position = file.position, .call = f, .file = &file};
     uint64_t bytes = f->info->family == FL_FAM_WRITE && result > 0 ? (uint64_t)result : 0;
     if (f->info->source) {
         bytes = f->op == FL_OP_FICLONE ? cloned_bytes(f) : bytes;
@@ -242,7 +300,7 @@ struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *
     } else if (f->info->buf && bytes) {
         own = (struct iovec){(void *)f->a[f->info->buf - 1], bytes};
     }
-    add_all(&entry, &names, &source, bytes);
+    add_all(&entry, is_on_one_file ? NULL : &names, &source, bytes);
     if (source.fd >= 0)
         fl_sys1(SYS_close, source.fd);
     return (struct fl_run){file.device, file.inode, file.position, file.position + bytes};
