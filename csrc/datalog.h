@@ -11,6 +11,20 @@ int fl_datalog_lock(const struct fl_proc *proc);
 void fl_datalog_unlock(int lock);
 int fl_datalog_is_mine(const struct fl_proc *proc);
 
+/* datalog_ring.c: an entry, or several if there is much of the data. */
+struct fl_names { const char *first, *second; uint64_t n, n2; };
+/* Where data come from: the caller's memory, or, for those that the kernel copied, the file itself. `call` is the write, and `file`
+ * what is known of its file. */
+struct fl_source {
+    const struct iovec *at;
+    uint64_t skip;
+    int fd;
+    uint64_t position;
+    const struct fl_frame *call;
+    const struct fl_fileid *file;
+};
+void fl_datalog_add(struct fl_log_entry *entry, const struct fl_names *names, struct fl_source *source, uint64_t bytes);
+
 /* datalog_entry.c. Returns what the call has written to a file. */
 struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *before, long result);
 
