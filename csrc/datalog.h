@@ -35,6 +35,8 @@ void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fil
 struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, const struct fl_before *before);
 /* Where a write began, of one that may be FL_AT_END for all that was known. */
 uint64_t fl_fileid_position(const struct fl_frame *f, const struct fl_fileid *file, long result);
+/* Where a copy that is made has begun to read; below 0 if that was no file. */
+uint64_t fl_fileid_copied_from(const struct fl_frame *f, uint64_t bytes);
 uint32_t fl_fileid_stamp(const struct fl_frame *f, int fd);
 /* Of one that is about to be written to, for who has the lock. */
 struct fl_fileid fl_fileid_writing(const struct fl_frame *f, uint32_t stamp);

@@ -26,13 +26,27 @@ static long reopen(int fd)
 {
     char link[32];
     fl_fd_link(link, fd);
-    return fl_sys(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
+    return fl_sys(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
 }
 
 static uint64_t cloned_bytes(const struct fl_frame *f)
 {
     struct stat st;
     return fl_sys3(SYS_fstat, f->fd, &st, 0) ? 0 : (uint64_t)st.st_size;
+}
+
+/* What the kernel copied is read again: from the file that it came to, or, if that is a pipe or the like, from where it came. Returns how
+ * much there is to read. */
+static uint64_t open_copied(const struct fl_frame *f, const struct fl_fileid *file, uint64_t bytes, struct fl_source *source)
+{
+    if (f->op == FL_OP_FICLONE)
+        bytes = cloned_bytes(f);
+    source->position = file->status ? file->position : fl_fileid_copied_from(f, bytes);
+    source->fd = bytes && (int64_t)source->position >= 0 ? (int)reopen(file->status ? f->fd : (int)f->a[f->info->source - 1]) : -1;
+    if (source->fd >= 0)
+        return bytes;
+    __atomic_add_fetch(&datalog()->unread, bytes, __ATOMIC_RELAXED);
+    return 0;
 }
 
 /* All of the event by hand: to clear it first would cost as much. */
@@ -67,20 +81,14 @@ struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *
     if (f->info->family == FL_FAM_WRITE || f->info->family == FL_FAM_CLOSE)
         entry.event.nth = file.status;
     struct iovec own = {.iov_len = 0};
-    struct fl_source source = {.at = &own, .fd = -1, .position = file.position, .call = f, .file = &file};
+    struct fl_source source = {.at = &own, .fd = -1, .call = f, .file = &file};
     uint64_t bytes = f->info->family == FL_FAM_WRITE && result > 0 ? (uint64_t)result : 0;
-    if (f->info->source) {
-        bytes = f->op == FL_OP_FICLONE ? cloned_bytes(f) : bytes;
-        source.fd = bytes ? (int)reopen(f->fd) : -1;
-        if (source.fd < 0) {
-            __atomic_add_fetch(&datalog()->unread, bytes, __ATOMIC_RELAXED);
-            bytes = 0;
-        }
-    } else if (f->info->iov) {
+    if (f->info->source)
+        bytes = open_copied(f, &file, bytes, &source);
+    else if (f->info->iov)
         source.at = (const struct iovec *)f->a[f->info->iov - 1];
-    } else if (f->info->buf && bytes) {
+    else if (f->info->buf && bytes)
         own = (struct iovec){(void *)f->a[f->info->buf - 1], bytes};
-    }
     fl_datalog_add(&entry, is_on_one_file ? NULL : &names, &source, bytes);
     if (source.fd >= 0)
         fl_sys1(SYS_close, source.fd);

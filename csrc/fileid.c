@@ -108,6 +108,12 @@ static const int64_t *pointed_offset(const struct fl_frame *f)
     return f->op == FL_OP_COPY_FILE_RANGE || f->op == FL_OP_SPLICE ? (const int64_t *)f->a[3] : NULL;
 }
 
+uint64_t fl_fileid_copied_from(const struct fl_frame *f, uint64_t bytes)
+{
+    const int64_t *pointed = (const int64_t *)f->a[f->op == FL_OP_SENDFILE ? 2 : 1];
+    return (uint64_t)(pointed ? *pointed : fl_sys3(SYS_lseek, f->a[f->info->source - 1], 0, SEEK_CUR)) - bytes;
+}
+
 static uint64_t size_of(int fd)
 {
     struct stat st;

@@ -85,6 +85,20 @@ def test_a_write_goes_on_where_the_position_is_by_then(tmp_path: Path) -> None:
     check(tmp_path / "other", files)
 
 
+COPIES_OUT = """
+import os, socket
+source = os.open("source", os.O_RDWR | os.O_CREAT); os.write(source, b"0123456789"); os.lseek(source, 0, 0)
+r, w = os.pipe(); a, b = socket.socketpair()
+os.sendfile(w, source, 2, 3); os.sendfile(a.fileno(), source, None, 4); os.splice(source, w, 2); os.splice(source, w, 3, 1)
+"""
+
+
+def test_what_is_copied_to_whom_it_cannot_be_read_from_is_read_where_it_came_from(tmp_path: Path) -> None:
+    entries, data = logged([sys.executable, "-c", COPIES_OUT], tmp_path)
+    copied = [data[entry.number] for entry in entries if entry.operation.name in ("sendfile", "splice")]
+    assert copied == [b"234", b"0123", b"45", b"123"]
+
+
 OWN_DESCRIPTORS = """
 import os, threading
 open("log", "w").close()
