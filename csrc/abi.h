@@ -248,32 +248,35 @@ struct fl_ring {
 /* What calls changed in files, in the order in which they did: entries of any length, one behind the other, for one reader. Whoever
  * has the lock writes them, and has it while a call changes something. */
 struct fl_datalog {
-    uint64_t head;              /* bytes that are written */
-    uint64_t cursor;            /* bytes that are given away: entries in the making lie between */
-    uint64_t apart[6];          /* writers' and reader's words on lines of their own */
-    uint64_t tail;              /* bytes that the reader has taken */
-    uint64_t offset;
-    uint64_t capacity;          /* a power of two; 0: nobody wants one */
-    uint64_t lost;              /* entries for which the reader made no room; then nobody waits for it any more */
-    uint64_t unread;            /* bytes that the kernel copied and that could not be read where they had come to */
-    uint32_t waiting;           /* somebody waits for room */
-    uint32_t drained;           /* futex: counts how often there was room again */
     uint32_t lock;              /* futex: the thread that has it, its process' slot << FL_TID_BITS | its tid there; 0: nobody */
     uint32_t lock_waiters;
     uint32_t flag_changes;      /* F_SETFL so far: what is kept of descriptors' flags is stale then */
     uint32_t making;            /* whoever has the lock is in the middle of an entry: nothing is published */
+    uint64_t cursor;            /* bytes that are given away: entries in the making lie between it and the head */
+    uint64_t seen_tail;         /* what the tail was when a writer looked last */
+    uint64_t offset;
+    uint64_t capacity;          /* a power of two; 0: nobody wants one */
+    uint64_t lost;              /* entries for which the reader made no room; then nobody waits for it any more */
+    uint64_t unread;            /* bytes that the kernel copied and that could not be read where they had come to */
+    uint64_t head;              /* bytes that are written: on a line of its own, as the reader looks at it all the time */
+    uint64_t apart[7];
+    uint64_t tail;              /* bytes that the reader has taken */
+    uint32_t waiting;           /* somebody waits for room */
+    uint32_t drained;           /* futex: counts how often there was room again */
     uint32_t owners_died;       /* how often it was taken over from one that was killed, or jumped out of its call */
     uint32_t lock_timeouts;     /* calls that could not wait for it: where they stand may not be where they were */
     uint32_t unseen;            /* FL_PROC_IO_URING, FL_PROC_NATIVE_AIO: what some process has, and writes by unseen */
     uint32_t maps_missed;       /* times that stores through a mapping could not be looked for */
     uint32_t maps_named[FL_MAPS_NAMED]; /* interned: the first of them; 0: not known */
     uint32_t maps_open;         /* mappings that their processes have not yet left */
+    uint32_t unlogged;          /* of the calls that could not wait, those that could not be written down either */
     uint64_t maps_copied;       /* bytes of all copies of mappings */
-    uint32_t reserved;
-    uint32_t unlogged;          /* those of them that could not be written down either */
 };
 
-/* One entry. `names` bytes of names follow, each with its 0, then `bytes` of data, then as many as the next entry needs to begin at a
+/* In an entry: its data went to the end that the file had, as all before it in the log have made it. */
+#define FL_AT_END 0xffffffffffffffff
+
+/* One entry. `names` bytes of names follow, each with its 0 (none: the event's paths are what would be there), then `bytes` of data, then as many as the next entry needs to begin at a
  * multiple of 8. */
 struct fl_log_entry {
     struct fl_event event;      /* `sequence`: 1 + where the first entry of this call begins */
@@ -281,7 +284,7 @@ struct fl_log_entry {
     uint64_t before;            /* the head when the call began */
     uint64_t device;            /* of the file that it is about, which inode says; 0: none */
     uint64_t inode;
-    uint64_t position;          /* of the data in the file */
+    uint64_t position;          /* of the data in the file, or FL_AT_END */
     uint64_t bytes;
     uint32_t names;
     uint32_t more;              /* 1: the call's data go on in another entry */
@@ -370,6 +373,7 @@ struct fl_ctl {
     uint32_t clock_rule[FL_MAX_CLOCKS]; /* by domain: slot + 1 of the rule whose proc= says who is bound to it; 0: not in use */
     struct fl_ring journal;
     struct fl_ring firings;
+    uint64_t apart;             /* so that the next begins on a line */
     struct fl_datalog datalog;
     struct fl_fork fork;
     struct fl_set set[2];

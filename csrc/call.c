@@ -8,6 +8,9 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20
+#endif
 
 __thread struct fl_thread fl_thread;
 
@@ -128,17 +131,24 @@ static __attribute__((noinline)) void look_at(const struct fl_frame *f, struct f
     }
 }
 
-/* Where a call on a descriptor begins. Linux appends whatever the arguments say; an offset of -1 is none. */
+/* Whether the data of a write go to the end of the file, which Linux does whatever the offset. `status` are the descriptor's flags. */
+int fl_appends(const struct fl_frame *f, uint32_t status)
+{
+    long flags = f->op == FL_OP_PWRITEV2 ? f->a[f->info->flags - 1] : 0;
+    return flags & RWF_APPEND || (status & O_APPEND && !(flags & RWF_NOAPPEND));
+}
+
+/* Not from the descriptor's own position on: an offset of -1 is none. */
+int fl_says_where(const struct fl_frame *f) { return f->info->offset && f->a[f->info->offset - 1] != -1; }
+
+/* Where a call on a descriptor begins. */
 static long position(const struct fl_frame *f)
 {
     struct stat st;
-    int appends = f->info->family == FL_FAM_WRITE && ((f->op == FL_OP_PWRITEV2 && f->a[f->info->flags - 1] & RWF_APPEND) ||
-                                                      fl_sys3(SYS_fcntl, f->fd, F_GETFL, 0) & O_APPEND);
-    if (appends && !fl_sys3(SYS_fstat, f->fd, (long)&st, 0))
+    if (f->info->family == FL_FAM_WRITE && fl_appends(f, (uint32_t)fl_sys3(SYS_fcntl, f->fd, F_GETFL, 0)) &&
+        !fl_sys3(SYS_fstat, f->fd, (long)&st, 0))
         return st.st_size;
-    if (f->info->offset && f->a[f->info->offset - 1] != -1)
-        return f->a[f->info->offset - 1];
-    return fl_sys3(SYS_lseek, f->fd, 0, SEEK_CUR);
+    return fl_says_where(f) ? f->a[f->info->offset - 1] : fl_sys3(SYS_lseek, f->fd, 0, SEEK_CUR);
 }
 
 /* What costs a system call or a reading of the clock, only for a rule that wants it. */

@@ -16,6 +16,7 @@ _Static_assert(FL_OPS <= FL_MAX_OPS, "fl_set.interest has no room for every oper
 _Static_assert((int)FL_FAMILIES <= FL_GATE_CLOCK_BIT, "the gate has no bit for every family");
 _Static_assert(sizeof(struct fl_event) == 96, "fl_event has holes");
 _Static_assert(sizeof(struct fl_log_entry) == 152, "fl_log_entry has holes");
+_Static_assert(offsetof(struct fl_ctl, datalog.head) % 64 == 0, "the data log's words share lines");
 
 static uint64_t now_ns(void)
 {

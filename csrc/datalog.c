@@ -50,7 +50,7 @@ static void write_down_range(struct fl_frame *f, struct fl_before *before)
     unsigned last = fl_fd_highest() < (unsigned)f->a[1] ? fl_fd_highest() : (unsigned)f->a[1];
     for (unsigned fd = (unsigned)f->a[0]; fd <= last && !(f->a[2] & 4 /* CLOSE_RANGE_CLOEXEC */); fd++) {
         uint32_t kind = FL_KIND_OTHER, path = fl_fd_stamp((int)fd) ? fl_fd_path((int)fd, &kind) : 0;
-        if ((kind && kind != FL_KIND_FILE) || fl_fd_is_read_only((int)fd) || !(before->closing = fl_fileid_closing(f, (int)fd)).inode)
+        if ((kind && kind != FL_KIND_FILE) || fl_fd_is_read_only((int)fd) || !(before->file = fl_fileid_closing(f, (int)fd)).inode)
             continue;
         struct fl_frame one = *f;
         one.fd = (int)fd;
@@ -61,7 +61,7 @@ static void write_down_range(struct fl_frame *f, struct fl_before *before)
             fl_datalog_write_down(&one, before, 0);
         fl_datalog_unlock(lock);
     }
-    before->closing.inode = 0;
+    before->file.inode = 0;
 }
 
 /* One that does not come back is written down before it is made. */
@@ -78,6 +78,13 @@ static void write_down_exit(struct fl_frame *f, const struct fl_before *before)
     fl_datalog_unlock(lock);
 }
 
+/* What handlers have written before matters no more: what they write from here on may be in the call's way. */
+static void expect_a_write(const struct fl_frame *f, struct fl_before *before)
+{
+    before->file = fl_fileid_writing(f, before->stamp);
+    fl_thread.run = (struct fl_run){.device = before->file.device, .inode = before->file.inode};
+}
+
 void fl_datalog_begin(struct fl_frame *f, struct fl_before *before)
 {
     before->head = __atomic_load_n(&fl_ctl->datalog.head, __ATOMIC_ACQUIRE);
@@ -87,6 +94,9 @@ void fl_datalog_begin(struct fl_frame *f, struct fl_before *before)
     if (needs_lock(f))
         before->lock = fl_datalog_lock(f->proc);
     before->stamp = f->fd >= 0 ? fl_fileid_stamp(f, f->fd) : 0; /* behind the lock, as another's dup2 may have had it */
+    before->file.inode = 0;
+    if (before->lock && f->info->family == FL_FAM_WRITE)
+        expect_a_write(f, before);
     if (f->info->family == FL_FAM_FSYNC || f->info->family == FL_FAM_MMAP) {
         fl_mapped_before(f);
         before->head = __atomic_load_n(&fl_ctl->datalog.head, __ATOMIC_ACQUIRE); /* what was found comes before it */
@@ -94,7 +104,7 @@ void fl_datalog_begin(struct fl_frame *f, struct fl_before *before)
     if (f->info->family == FL_FAM_EXIT)
         write_down_exit(f, before);
     else if (f->op == FL_OP_CLOSE)
-        before->closing = fl_fileid_closing(f, f->fd);
+        before->file = fl_fileid_closing(f, f->fd);
     else if (f->op == FL_OP_CLOSE_RANGE)
         write_down_range(f, before);
 }
@@ -104,7 +114,7 @@ static int is_worth_it(const struct fl_frame *f, const struct fl_before *before,
 {
     switch (f->info->family) {
     case FL_FAM_FSYNC: return 1;
-    case FL_FAM_CLOSE: return before->closing.inode != 0;
+    case FL_FAM_CLOSE: return before->file.inode != 0;
     case FL_FAM_TRACK: case FL_FAM_MMAP: return 0;
     default: return fl_outcome(f->info, result) >= 0;
     }
@@ -119,9 +129,9 @@ static int still_has(struct fl_frame *f, int lock)
     return FL_LOCK_NONE;
 }
 
-void fl_datalog_end(struct fl_frame *f, const struct fl_before *before, long result)
+void fl_datalog_end(struct fl_frame *f, struct fl_before *before, long result)
 {
-    int error = errno, lock = still_has(f, before->lock);
+    int error = errno, lock = before->lock = still_has(f, before->lock);
     struct fl_run own = {0};
     if (f->info->family == FL_FAM_MMAP || f->info->family == FL_FAM_TRUNCATE || f->info->family == FL_FAM_ALLOCATE)
         fl_mapped_after(f, lock, result);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define NAP_NS 200000
+#define MUCH(capacity) ((capacity) / 4) /* of less it waits for more: who looks all the time takes the writers' words from them */
 
 static void make_room(struct fl_datalog *log, uint64_t tail)
 {
@@ -50,10 +51,12 @@ int fl_datalog_spill(struct fl_ctl *ctl, int fd, uint64_t *stop)
         uint64_t stopping = fl_load(stop), head = fl_load(&log->head);
         if (head != tail && !error)
             error = write_out(ctl, fd, tail, head);
-        if (head != tail) {
+        uint64_t came = head - tail;
+        if (came) {
             tail = head;
             make_room(log, tail);
-            continue;
+            if (came >= MUCH(log->capacity) || stopping)
+                continue;
         }
         if (stopping && !error)
             error = write_out(ctl, fd, tail, rest_of(log, tail));

@@ -49,9 +49,8 @@ static int ask(int fd, struct file *file)
 
 /* Asks the kernel for what is not kept. Its flags are kept only of what this program opened: others, whom we do not see, may have a
  * received or inherited one too. `stamp` is from before the call. */
-static struct file file_of(int fd, uint32_t stamp, int wants_status)
+static __attribute__((noinline)) struct file ask_for(int fd, uint32_t stamp, int wants_status, uint32_t changes)
 {
-    uint32_t changes = __atomic_load_n(&fl_ctl->datalog.flag_changes, __ATOMIC_ACQUIRE) + 1;
     struct file file, *kept = stamp ? &files[fd] : NULL;
     if (kept && kept->stamp == stamp)
         file = *kept;
@@ -71,6 +70,15 @@ static struct file file_of(int fd, uint32_t stamp, int wants_status)
     return file;
 }
 
+static const struct file *file_of(int fd, uint32_t stamp, int wants_status, struct file *own)
+{
+    uint32_t changes = __atomic_load_n(&fl_ctl->datalog.flag_changes, __ATOMIC_ACQUIRE) + 1;
+    if (fl_likely(stamp && files[fd].stamp == stamp && (!wants_status || files[fd].flag_changes == changes)))
+        return &files[fd];
+    *own = ask_for(fd, stamp, wants_status, changes);
+    return own;
+}
+
 struct fl_fileid fl_fileid_closing(const struct fl_frame *f, int fd)
 {
     uint32_t stamp = fl_fileid_stamp(f, fd);
@@ -87,10 +95,23 @@ struct fl_fileid fl_fileid_closing(const struct fl_frame *f, int fd)
     return file.is_regular ? (struct fl_fileid){file.device, file.inode, 0, file.status} : (struct fl_fileid){0};
 }
 
+struct fl_fileid fl_fileid_writing(const struct fl_frame *f, uint32_t stamp)
+{
+    struct file own;
+    const struct file *file = file_of(f->fd, stamp, 1, &own);
+    return (struct fl_fileid){file->device, file->inode, 0, file->is_regular ? file->status : 0};
+}
+
 /* Copies say where they write by a pointer, which has moved on. */
 static const int64_t *pointed_offset(const struct fl_frame *f)
 {
     return f->op == FL_OP_COPY_FILE_RANGE || f->op == FL_OP_SPLICE ? (const int64_t *)f->a[3] : NULL;
+}
+
+uint64_t fl_fileid_copied_from(const struct fl_frame *f, uint64_t bytes)
+{
+    const int64_t *pointed = (const int64_t *)f->a[f->op == FL_OP_SENDFILE ? 2 : 1];
+    return (uint64_t)(pointed ? *pointed : fl_sys3(SYS_lseek, f->a[f->info->source - 1], 0, SEEK_CUR)) - bytes;
 }
 
 static uint64_t size_of(int fd)
@@ -107,19 +128,17 @@ static uint64_t position_of(const struct fl_frame *f, uint32_t status, long resu
         return 0;
     if (pointed)
         return (uint64_t)(*pointed - result);
-    if (!f->info->offset || f->a[f->info->offset - 1] == -1)
+    if (!fl_says_where(f))
         return (uint64_t)(fl_sys3(SYS_lseek, f->fd, 0, SEEK_CUR) - result);
-    if ((status & O_APPEND) || (f->op == FL_OP_PWRITEV2 && f->a[f->info->flags - 1] & RWF_APPEND)) /* whatever the arguments say */
-        return size_of(f->fd) - (uint64_t)result;
-    return (uint64_t)f->a[f->info->offset - 1];
+    return fl_appends(f, status) ? size_of(f->fd) - (uint64_t)result : (uint64_t)f->a[f->info->offset - 1];
 }
 
-/* In either order. */
+/* In either order. What is of another file than `before` is does not matter. */
 struct fl_run fl_run_join(struct fl_run before, struct fl_run more)
 {
-    if (more.start == more.end)
+    if (more.start == more.end || (before.inode && (before.device != more.device || before.inode != more.inode)))
         return before;
-    if (before.start == before.end || before.device != more.device || before.inode != more.inode)
+    if (before.start == before.end)
         return more;
     if (more.start == before.end)
         more.start = before.start;
@@ -130,26 +149,38 @@ struct fl_run fl_run_join(struct fl_run before, struct fl_run more)
 
 /* Handlers that have written after this call and before we asked are counted with it: where it seems to end is in the middle of their
  * run, or at the end of it. The run of those that wrote before it ends where it begins. */
-static uint64_t behind_ours(const struct fl_fileid *file, long result, const struct fl_run *nested)
+static uint64_t behind_ours(const struct fl_fileid *file, uint64_t position, long result, const struct fl_run *nested)
 {
-    uint64_t end = file->position + (uint64_t)result;
+    uint64_t end = position + (uint64_t)result;
     int is_behind = nested->start < end && end <= nested->end && nested->inode == file->inode && nested->device == file->device;
     return is_behind ? end - nested->start : 0;
 }
 
-struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, uint32_t stamp, const struct fl_run *nested)
+uint64_t fl_fileid_position(const struct fl_frame *f, const struct fl_fileid *file, long result)
+{
+    uint64_t position = position_of(f, file->status, result);
+    const struct fl_run *nested = &fl_thread.run; /* read after the kernel has answered */
+    return fl_likely(!nested->end) ? position : position - behind_ours(file, position, result, nested);
+}
+
+/* Of a write. */
+static struct fl_fileid written(const struct fl_frame *f, const struct fl_before *before, long result)
+{
+    struct fl_fileid id = before->file.inode ? before->file : fl_fileid_writing(f, before->stamp);
+    int is_in_order = before->lock == FL_LOCK_TAKEN && !fl_thread.run.end; /* no handler has written in between */
+    if (id.status)
+        id.position = is_in_order && fl_appends(f, id.status) ? FL_AT_END : fl_fileid_position(f, &id, result);
+    return id;
+}
+
+struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, const struct fl_before *before)
 {
     struct stat st;
-    int writes = f->info->family == FL_FAM_WRITE;
+    if (f->info->family == FL_FAM_WRITE)
+        return written(f, before, result);
     if (f->info->result != FL_RESULT_FD && !f->info->fd)
-        return find(f, &st) ? (struct fl_fileid){st.st_dev, st.st_ino, 0, 0} : (struct fl_fileid){0};
-    struct file file = f->info->fd ? file_of(f->fd, stamp, writes) : file_of((int)result, 0, 0);
-    struct fl_fileid id = {file.device, file.inode, 0, 0};
-    if (writes && file.is_regular) {
-        id.status = file.status;
-        id.position = position_of(f, file.status, result);
-        if (fl_unlikely(nested->end))
-            id.position -= behind_ours(&id, result, nested);
-    }
-    return id;
+        return find(f, &st) ? (struct fl_fileid){.device = st.st_dev, .inode = st.st_ino} : (struct fl_fileid){0};
+    struct file own;
+    const struct file *file = f->info->fd ? file_of(f->fd, before->stamp, 0, &own) : file_of((int)result, 0, 0, &own);
+    return (struct fl_fileid){.device = file->device, .inode = file->inode};
 }

@@ -82,7 +82,7 @@ struct fl_thread {
     uint32_t tid;         /* 0: not yet asked */
     uintptr_t lock_frame; /* the stack of the call that holds the data log's lock, or is about to */
     uintptr_t outer_frame; /* what that was before */
-    struct fl_run run;    /* what handlers have written to a file in the middle of such a call, the last of it */
+    struct fl_run run;    /* what handlers have written to the file of such a call in the middle of it, the last of it */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];
 };
@@ -130,6 +130,8 @@ static inline long fl_result(const struct fl_op_info *info, long result)
 static inline int fl_makes_a_child(unsigned op) { return op == FL_OP_FORK || op == FL_OP_VFORK || op == FL_OP_CLONE; }
 static inline int fl_is_new_child(const struct fl_frame *f, long result) { return f->op == FL_OP_FORK && !result; }
 struct fl_proc *fl_here(int *foreign);
+int fl_appends(const struct fl_frame *f, uint32_t status);
+int fl_says_where(const struct fl_frame *f);
 uint64_t fl_lock_flags(const struct fl_frame *f);
 
 /* attach.c: fl_boot is for the constructor */
@@ -198,11 +200,11 @@ long fl_write_down_late(unsigned op, int fd, long result, uint64_t begun, struct
 void fl_describe_call(struct fl_event *e, struct fl_frame *f, long result);
 
 /* datalog.c: around a call while a data log is written; `before` is what fl_datalog_begin returned. */
-struct fl_fileid { uint64_t device, inode, position; uint32_t status; };
-struct fl_before { uint64_t head; struct fl_run run; int lock; uint32_t stamp; struct fl_fileid closing; };
+struct fl_fileid { uint64_t device, inode, position; uint32_t status; /* of a regular file that was open for writing */ };
+struct fl_before { uint64_t head; struct fl_run run; int lock; uint32_t stamp; struct fl_fileid file; /* of a write or a close */ };
 int fl_datalog_wants(const struct fl_frame *f);
 void fl_datalog_begin(struct fl_frame *f, struct fl_before *before);
-void fl_datalog_end(struct fl_frame *f, const struct fl_before *before, long result);
+void fl_datalog_end(struct fl_frame *f, struct fl_before *before, long result);
 int fl_datalog_set_flags(long (*call)(int fd, long flags), int fd, long flags); /* fcntl's F_SETFL */
 
 struct link_map;

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -38,8 +39,11 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+#define DATA_BYTES 4096
+
 static const char *path, *tiny;
-static int fd;
+static int fd, plain; /* the file to append to, and one beside it to write to where one is */
+static char data[DATA_BYTES];
 extern char **environ;
 
 static void stop_if(int wrong)
@@ -51,10 +55,35 @@ static void stop_if(int wrong)
     }
 }
 
+static int beside(const char *name)
+{
+    char other[4096];
+    snprintf(other, sizeof other, "%s.beside", name);
+    return open(other, O_RDWR | O_CREAT, 0600);
+}
+
 static void op_write(long n)
 {
     while (n--)
         stop_if(write(fd, "x", 1) != 1);
+}
+
+static void op_write_data(long n)
+{
+    while (n--)
+        stop_if(write(plain, data, DATA_BYTES) != DATA_BYTES);
+}
+
+static void op_append_data(long n)
+{
+    while (n--)
+        stop_if(write(fd, data, DATA_BYTES) != DATA_BYTES);
+}
+
+static void op_pwrite_data(long n)
+{
+    for (long i = 0; i < n; i++)
+        stop_if(pwrite(plain, data, DATA_BYTES, i * DATA_BYTES) != DATA_BYTES);
 }
 
 static void op_open(long n)
@@ -98,7 +127,8 @@ static void op_exec(long n)
 }
 
 static const struct op { const char *name; void (*run)(long n); } ops[] = {
-    {"write", op_write}, {"open", op_open}, {"fsync", op_fsync}, {"clock", op_clock}, {"fork", op_fork}, {"exec", op_exec},
+    {"write", op_write}, {"write-data", op_write_data}, {"append-data", op_append_data}, {"pwrite-data", op_pwrite_data},
+    {"open", op_open}, {"fsync", op_fsync}, {"clock", op_clock}, {"fork", op_fork}, {"exec", op_exec},
 };
 
 static uint64_t batch(const char *name, long n)
@@ -108,6 +138,7 @@ static uint64_t batch(const char *name, long n)
             continue;
         raw(SYS_ftruncate, fd, 0, 0); /* the file never grows beyond one batch */
         raw(SYS_lseek, fd, 0, SEEK_SET);
+        raw(SYS_lseek, plain, 0, SEEK_SET); /* its pages stay: fresh ones cost more than what is to be seen */
         uint64_t begin = now_ns();
         ops[i].run(n);
         return now_ns() - begin;
@@ -132,7 +163,8 @@ int main(int argc, char **argv)
     path = argv[1];
     tiny = argv[2];
     fd = open(path, O_RDWR | O_CREAT | O_APPEND, 0600);
-    stop_if(fd < 0);
+    plain = beside(path);
+    stop_if(fd < 0 || plain < 0);
     if (argc == 5) {
         batch(argv[3], atol(argv[4]));
         return 0;

@@ -51,8 +51,8 @@ class LogEntry(NamedTuple):
     `event` says what, who, where from, and how it ended. `began` is how many entries there were when it began, if it was made
     without the lock. `device` and `inode` are of the file or directory that it was about, right after it; 0 and 0 if it has none.
     `names` are the one or two names that it was given, absolute; the first of a symbolic link is its content. Data went to
-    `position` of the file. `status` are the open flags of a descriptor that was written to or closed
-    (fcntl's F_GETFL).
+    `position` of the file; None: to the end that it had, which the entries before this one tell. `status` are the open flags of a
+    descriptor that was written to or closed (fcntl's F_GETFL).
 
     An entry of the family mmap is no call: it is what stores through a shared mapping have changed, in one run of pages, found
     when the program was about to sync, to end or change the mapping, or to end (`event.size` bytes, without a descriptor). What
@@ -65,7 +65,7 @@ class LogEntry(NamedTuple):
     device: int
     inode: int
     names: tuple[bytes, bytes]
-    position: int
+    position: int | None
     status: int
     data: Extents
 
@@ -73,6 +73,10 @@ class LogEntry(NamedTuple):
     def operation(self) -> Operation:
         """What it was."""
         return ALL_OPERATIONS[self.event.op]
+
+
+def _paths(event: Event) -> tuple[bytes, bytes]:
+    return os.fsencode(event.path or ""), os.fsencode(event.path2 or "")
 
 
 class DataLog:
@@ -151,9 +155,10 @@ class DataLog:
         (raw,) = records(self._map[at : at + RECORD.size])
         _, before, device, inode, position, _, names, _ = _TAIL.unpack_from(self._map, at + RECORD.size)
         event = self._decoder.event(raw)
-        first, second = self._map[at + _ENTRY : at + _ENTRY + names].split(b"\0")[:2]
+        first, second = self._map[at + _ENTRY : at + _ENTRY + names].split(b"\0")[:2] if names else _paths(event)
         began = begins.get(before, 0)
-        return LogEntry(number, event, began, device, inode, (first, second), position, event.nth, data)
+        place = None if position == lib.FL_AT_END else position
+        return LogEntry(number, event, began, device, inode, (first, second), place, event.nth, data)
 
     def save(self, path: Path) -> None:
         """Copies the log's file, in which the extents of all entries lie."""

@@ -45,8 +45,9 @@ def again(entries: Sequence[LogEntry], data: Sequence[bytes]) -> dict[tuple[int,
                 files[one] = bytearray()
         elif family in ("write", "mmap") and one in files:
             now = files[one]
-            now.extend(bytes(max(0, entry.position - len(now))))
-            now[entry.position : entry.position + len(written)] = written
+            position = len(now) if entry.position is None else entry.position
+            now.extend(bytes(max(0, position - len(now))))
+            now[position : position + len(written)] = written
         elif family == "truncate":
             now = files[one]
             now.extend(bytes(max(0, entry.event.size - len(now))))

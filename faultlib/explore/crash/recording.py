@@ -33,7 +33,7 @@ class Op(NamedTuple):
     paths: tuple[str, ...]
     fd: int | None
     size: int
-    offset: int
+    offset: int | None
     flags: int
     result: int
     stack: tuple[Frame, ...]

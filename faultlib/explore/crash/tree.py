@@ -233,7 +233,7 @@ class Tree:
             elif path.startswith("/") and not path.startswith(("/dev/", "/proc/")):
                 self.outside.setdefault(path, entry.operation.name)
             return
-        position = entry.position
+        position = self.nodes[known].content.size if entry.position is None else entry.position
         for at, length in entry.data.pieces:
             yield Write(entry.number, known, position, log, at, length)
             position += length

@@ -84,6 +84,20 @@ def test_the_parts_of_a_replacement(tmp_path: Path) -> None:
     assert tree.nodes[synced.node].content.size == 1
 
 
+def test_an_append_is_placed_at_the_size_that_the_file_had(tmp_path: Path) -> None:
+    code = (
+        "import os; f = os.open('first/old', os.O_WRONLY | os.O_APPEND); os.write(f, b'one'); os.truncate('first/old', 1); os.write(f, b'two')\n"
+        "g = os.open('first/old', os.O_WRONLY); os.pwrite(g, b'beyond', 9); os.write(f, b'x' * 300000); os.write(f, b'last')"
+    )
+    _, changes = traced([sys.executable, "-c", code], tmp_path / "root", tmp_path / "copy")
+    places = [(change.position, change.length) for change in changes if isinstance(change, Write)]
+    whole = [(place, length) for place, length in places if length < 10000]
+    assert whole == [(len("was there before"), 3), (1, 3), (9, 6), (300015, 4)]
+    pieces = [one for one in places if one not in whole]
+    assert [place for place, _ in pieces] == [15, *(place + length for place, length in pieces[:-1])]
+    assert sum(pieces[-1]) == 300015
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     """A tree in which somebody else was at work is no tree of the program's."""
     root, copy = tmp_path / "root", tmp_path / "copy"
