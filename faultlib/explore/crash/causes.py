@@ -96,8 +96,12 @@ class Minimiser:
 
     def _begin(self, plan: State, promised: int) -> State:
         """The beginning of the time in which it is so."""
-        while plan.crash and self._try(State(plan.crash - 1), promised):
-            plan = State(plan.crash - 1)
+        for crash in range(plan.crash - 1, -1, -1):
+            if not self._rules.allows(State(crash)):
+                continue
+            if not self._try(State(crash), promised):
+                break
+            plan = State(crash)
         return plan
 
     def promised(self, plan: State, promised: int) -> int:

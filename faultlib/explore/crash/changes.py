@@ -8,7 +8,10 @@ from faultlib.explore.crash.content import Source
 
 
 class Write(NamedTuple):
-    """`length` bytes of `source`, from `at` on, have come to `position` of a file."""
+    """`length` bytes of `source`, from `at` on, have come to `position` of a file.
+
+    `since`: they were stored through a shared mapping, somewhen after that entry had begun, and are in one page.
+    """
 
     entry: int
     node: int
@@ -16,6 +19,7 @@ class Write(NamedTuple):
     source: Source
     at: int
     length: int
+    since: int | None = None
 
 
 class Resize(NamedTuple):

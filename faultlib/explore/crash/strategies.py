@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -29,6 +30,15 @@ class Candidate(NamedTuple):
     kept: int = -1
 
 
+def settled_by(rules: Rules) -> dict[int, list[int]]:
+    """Returns what each sync has made durable."""
+    found: dict[int, list[int]] = {}
+    for index, sync in enumerate(rules.durable):
+        if sync != NEVER:
+            found.setdefault(sync, []).append(index)
+    return found
+
+
 class Window:
     """What a crash can lose, from one moment to the next: the writes of each file, and the changes of directories."""
 
@@ -43,7 +53,7 @@ class Window:
         rules, changes = self._rules, self._rules.model.changes
         if rules.profile.atomic:
             return
-        settled = self._settled()
+        settled = settled_by(rules)
         for index, change in enumerate(changes):
             if isinstance(change, Sync):
                 self._settle(settled.get(index, ()))
@@ -55,14 +65,6 @@ class Window:
                 self._add(node, index)
             self._last[node] = index
             yield index + 1
-
-    def _settled(self) -> dict[int, list[int]]:
-        """What each sync has made durable."""
-        found: dict[int, list[int]] = {}
-        for index, sync in enumerate(self._rules.durable):
-            if sync != NEVER:
-                found.setdefault(sync, []).append(index)
-        return found
 
     def _add(self, node: int, index: int) -> None:
         several, before = self._runs.setdefault(node, []), self._last.get(node, -1)
@@ -103,6 +105,8 @@ def prefixes(rules: Rules) -> Iterator[Candidate]:
         if node is None:
             continue
         if rules.profile.atomic:
+            if model.is_between_stores(index + 1):
+                continue
             for cut in _page_cuts(rules, index):
                 yield Candidate(state(index + 1, [(node, Lost(index, index + 1, cut))]), "A", index, index)
         yield Candidate(State(index + 1), "A", index + 1, index)
@@ -206,6 +210,21 @@ def all_but_one(rules: Rules) -> Iterator[Candidate]:
         alive = [index for index in alive if ends[index] > index + distance]
 
 
+def early_pages(rules: Rules) -> Iterator[Candidate]:
+    """D: what was stored to a mapped page is there in the moment before a sync, and what that has made durable is not."""
+    model = rules.model
+    settled = settled_by(rules) if model.early and not rules.profile.atomic else {}
+    syncs = [index for index, _ in model.syncs if index in settled]
+    for index, since in model.early.items():
+        for sync in _spread(syncs[bisect_left(syncs, since) : bisect_left(syncs, index)]):
+            gone = [i for i in (*settled[sync], *range(sync, index)) if model.owner(i) is not None]
+            by_node: dict[int, list[int]] = {}
+            for i in gone:
+                by_node.setdefault(model.owner(i) or NAMES, []).append(i)
+            items = [(node, lost) for node, several in by_node.items() for lost in runs(several, model.of_node[node])]
+            yield from _closed(rules, index + 1, items, "D", settled[sync][-1], index)
+
+
 Strategy = Callable[[Rules], Iterator[Candidate]]
 STRATEGIES: dict[str, tuple[Strategy, ...]] = {
     "A": (prefixes,),
@@ -213,7 +232,7 @@ STRATEGIES: dict[str, tuple[Strategy, ...]] = {
     "C": (names_without_data, data_without_names),
     "C2": (some_data,),
     "E": (torn, torn_before, zeros),
-    "D": (all_but_one,),
+    "D": (all_but_one, early_pages),
 }
 """In the order in which they are tried."""
 
@@ -300,7 +319,7 @@ def _spread(places: list[int]) -> list[int]:
 def _page_cuts(rules: Rules, index: int) -> list[int]:
     """Where a write can stop that is interrupted: the kernel copies page by page."""
     change = rules.model.changes[index]
-    if not isinstance(change, Write):
+    if not isinstance(change, Write) or change.since is not None:
         return []
     return _spread(list(range(-change.position % PAGE or PAGE, change.length, PAGE)))
 

@@ -25,14 +25,15 @@ class Tear:
 
     `_stale` are the stretches of the file of which an earlier version is on the disk: nothing later can be there. `_end` is the
     size that is left of it when an append is lost, NEVER when none is. `_tail`: what is appended from now on can be zeros, or
-    lost. `_last_data`: the last write with appended data that are there, and how far.
+    lost. `_last_data`: the last write with appended data that are there, and how far. `_until`: when it really came to the crash.
     """
 
-    def __init__(self, rules: Rules, node: int, crash: int, order: int) -> None:
+    def __init__(self, rules: Rules, node: int, crash: int, order: int, until: int) -> None:
         self._rules = rules
         self._profile = rules.profile
         self._indexes = rules.model.of_node[node]
         self._crash = crash
+        self._until = until
         self._order = order
         self._stale: list[tuple[int, int]] = []
         self._end = NEVER
@@ -77,7 +78,7 @@ class Tear:
         """A change of the size, or of a stretch to zeros: as a whole there or not."""
         behind = index > self._order
         if wanted or behind:
-            if self._rules.can_lose(index, self._crash) and all(one.whole for one in wanted):
+            if self._rules.can_lose(index, self._until) and all(one.whole for one in wanted):
                 return [(0, 0, GONE)]
             if wanted or not self._profile.own_names:
                 return None
@@ -98,7 +99,7 @@ class Tear:
                 self._last_data = (index, write.length)
             return []
         pieces = self._pieces(index, write, wanted)
-        if any(what for _, _, what in pieces) and not self._rules.can_lose(index, self._crash):
+        if any(what for _, _, what in pieces) and not self._rules.can_lose(index, self._until):
             if wanted or self._is_stale(write, 0, write.length) or (behind and not self._profile.own_names):
                 return None
             self._end, self._tail = NEVER, False  # it is durable, and so is the size

@@ -87,7 +87,7 @@ class Versions:
 def done(content: Content, change: Change) -> Content:
     """Returns the content after a change."""
     match change:
-        case Write(_, _, position, source, at, length):
+        case Write(_, _, position, source, at, length, _):
             return content.write(position, source, at, length)
         case Resize(_, _, size):
             return content.resize(size)

@@ -68,8 +68,10 @@ class Narrator:
         """Returns a call as a person would write it."""
         change, op = self._model.changes[index], self._op(index)
         match change:
-            case Write(_, node, position, _, _, length):
+            case Write(_, node, position, _, _, length, None):
                 return f"{op.name}({self.name(node, index)}, {length} bytes at {position})"
+            case Write(_, node, position, _, _, length, _):
+                return f"store to the mapped {self.name(node, index)}, {length} bytes at {position}"
             case Resize(_, node, size) if op.name.startswith(("open", "creat")):
                 return f"{op.name}({self.name(node, index)}, O_TRUNC)"
             case Resize(_, node, size):
@@ -185,27 +187,28 @@ class Narrator:
 
     def _timeline(self, cause: Cause) -> tuple[Step, ...]:
         rules = next((rules for rules in self._rules if self._is_allowed(rules, cause)), self._rules[0])
+        until = rules.until(cause.plan)
         lost = {i: one for _, one in cause.plan.items() for i in range(one.first, one.last)}
         end = min(len(self._model.changes), max(cause.plan.crash, cause.promised, cause.lost + 1, cause.kept + 1) + 1)
         return tuple(
             Step(
                 index, self.text(index), self.short(self._op(index).place), self._op(index).process,
-                self._fate(index, cause, lost, rules), {cause.lost: "lost", cause.kept: "kept"}.get(index, ""),
+                self._fate(index, cause, lost, rules, until), {cause.lost: "lost", cause.kept: "kept"}.get(index, ""),
             )
             for index in range(end)
             if not isinstance(self._model.changes[index], Close)
         )  # fmt: skip
 
-    def _fate(self, index: int, cause: Cause, lost: dict[int, Lost], rules: Rules) -> str:
+    def _fate(self, index: int, cause: Cause, lost: dict[int, Lost], rules: Rules, until: int) -> str:
         if self._model.owner(index) is None:
-            return "kept" if index < max(cause.plan.crash, cause.promised) else "never"
+            return "kept" if index < max(until, cause.promised) else "never"
         if index >= cause.plan.crash:
             return "lost" if index < cause.promised else "never"
         one = lost.get(index)
         owner = self._model.owner(index)
         if one and any(node == (owner or NAMES) for node, other in cause.plan.items() if other == one):
             return "lost" if one.lo == 0 and one.hi < 0 and not one.zero else "partly"
-        return "durable" if rules.durable[index] < cause.plan.crash else "kept"
+        return "durable" if rules.durable[index] < until else "kept"
 
     def _fingerprint(self, cause: Cause, files: tuple[str, ...]) -> str:
         """The same as long as the functions and files are the same, whatever line they are on."""

@@ -21,6 +21,7 @@ STEPS = st.one_of(
     st.tuples(st.just("zero"), FILE, AT, AT),
     st.tuples(st.sampled_from(["fsync", "fdatasync", "failing_fsync"]), ANY),
     st.tuples(st.just("dsync_write"), FILE, AT, DATA),
+    st.tuples(st.just("store"), FILE, AT, DATA, st.integers(0, 5)),
     st.tuples(st.just("replace"), FILE, DATA),
     st.tuples(st.just("rename"), FILE, FILE),
     st.tuples(st.just("unlink"), FILE),
@@ -98,7 +99,7 @@ def plain_tree(program: Program, plan: State) -> dict[bytes, bytes | None]:
     for index, left in remains(program, plan).items():
         change = program.changes[index]
         match change:
-            case Write(_, node, position, source, at, length):
+            case Write(_, node, position, source, at, length, _):
                 _write(files.setdefault(node, bytearray()), position, source.read(at, length), left)
             case Resize(_, node, size) if not left[0]:
                 data = files.setdefault(node, bytearray())

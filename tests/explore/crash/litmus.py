@@ -202,6 +202,44 @@ LITMUS = {
     "overwrite and append at once": Litmus(
         (("pwrite", "f", 0, "bc"),), OLD, "f:a|f:bc", {"ext4": "f:b|f:a.", "xfs": "f:b", "btrfs": "f:b", "posix": "f:b|f:a."}, unit=100,
     ),
+    # Stores to a mapped file (msync(2), mmap(2)): a dirty page is written back when the kernel likes, whatever is synced before the
+    # msync (mm/page-writeback.c). Of two looks at the memory nobody knows in which order was stored in between.
+    "store, then the journal": Litmus(
+        (("store", "f", 0, "b", 0), ("pwrite", "j", 0, "b"), ("fsync", "j"), ("fdatasync", "f"), ("say",)), {"f": "a", "j": "a"},
+        "f:a j:a|f:b j:a|f:b j:b", same("f:a j:b"),
+    ),
+    "store before the journal is synced": Litmus(
+        (("pwrite", "j", 0, "b"), ("store", "f", 0, "b", 0), ("fsync", "j"), ("fdatasync", "f"), ("say",)), {"f": "a", "j": "a"},
+        "f:a j:a|f:a j:b|f:b j:b", same("f:b j:a"),
+    ),
+    "store after the journal is synced": Litmus(
+        (("pwrite", "j", 0, "b"), ("fsync", "j"), ("store", "f", 0, "b", 2), ("fdatasync", "f"), ("say",)), {"f": "a", "j": "a"},
+        "f:a j:a|f:a j:b|f:b j:b", same(""),
+    ),
+    "store found after another's fsync": Litmus(
+        (("pwrite", "j", 0, "b"), ("fsync", "j"), ("store", "f", 0, "b", 0), ("fdatasync", "f"), ("say",)), {"f": "a", "j": "a"},
+        "f:a j:a|f:a j:b|f:b j:b", same("f:b j:a"),
+    ),
+    "two pages stored, one msync": Litmus(
+        (("store", "f", 0, "bc", 0), ("fdatasync", "f"), ("say",)), {"f": "aa"}, "f:aa|f:bc", same("f:ac|f:ba"),
+    ),
+    "half of a page stored": Litmus(
+        (("store", "f", 0, "bc", 0),), {"f": "aa"}, "f:aa|f:bc", {"ext4": "f:ac|f:ba", "btrfs": ""}, 2048, 2048,
+    ),
+    # Each page by itself may have been written back before an fsync that comes before both were seen.
+    "two pages stored before another's fsync": Litmus(
+        (("pwrite", "j", 0, "b"), ("fsync", "j"), ("store", "f", 0, "bc", 0)), {"f": "aa", "j": "a"},
+        "f:aa j:a|f:aa j:b|f:bc j:b", same("f:bc j:a|f:ac j:a|f:ba j:a|f:ac j:b|f:ba j:b"),
+    ),
+    # What was seen of a page before cannot have been other than it was seen.
+    "a page stored to twice": Litmus(
+        (("store", "f", 0, "b", 0), ("fsync", "j"), ("pwrite", "j", 0, "b"), ("fsync", "j"), ("store", "f", 0, "c", 0)),
+        {"f": "a", "j": "a"}, "f:a j:a|f:b j:a|f:b j:b|f:c j:b", same("f:a j:b|f:c j:a"),
+    ),
+    "a page written to before it is stored to": Litmus(
+        (("pwrite", "j", 0, "b"), ("fsync", "j"), ("pwrite", "f", 0, "b"), ("store", "f", 0, "c", 0)), {"f": "a", "j": "a"},
+        "f:a j:a|f:a j:b|f:b j:b|f:c j:b", same(""),
+    ),
     # Three changes of directories, in their order or not.
     "creat, mkdir, unlink": Litmus(
         (("create", "x"), ("mkdir", "d"), ("unlink", "f")), OLD, "f:a|f:a x:|d/ f:a x:|d/ x:",
@@ -223,6 +261,11 @@ AT_THE_END = {
     "O_DSYNC write": {"kill": "f:bc x:", "ext4": "f:bc|f:bc x:"},
     "sync_file_range": {"kill": "f:ab", "ext4": "f:a|f:a.|f:ab", "xfs": "f:a|f:ab", "btrfs": "f:a|f:ab", "posix": "f:a|f:a.|f:ab"},
     "two files in order, synced between": {"kill": "f:b g:b", "ext4": "f:b g:a|f:b g:b"},
+    "store, then the journal": {"kill": "f:b j:b", "ext4": "f:b j:b"},
+    "store before the journal is synced": {"kill": "f:b j:b", "ext4": "f:b j:b"},
+    "store after the journal is synced": {"kill": "f:b j:b", "ext4": "f:b j:b"},
+    "store found after another's fsync": {"kill": "f:b j:b", "ext4": "f:b j:b"},
+    "two pages stored, one msync": {"kill": "f:bc", "ext4": "f:bc"},
     "failed fsync": {"kill": "f:b", "ext4": "f:a|f:b"},
     "write again after a failed fsync": {"kill": "f:c", "ext4": "f:c"},
 }  # fmt: skip

@@ -84,6 +84,17 @@ class Program:
     def _pwrite(self, entry: int, path: str, at: float, data: str) -> Iterator[Change]:
         yield Write(entry, self._at(path), int(at * self.unit), Bytes(b"junk" + self._bytes(data)), 4, len(data) * self.unit)
 
+    def _store(self, entry: int, path: str, at: float, data: str, since: int) -> Iterator[Change]:
+        """To mapped pages, found now, and not there when entry `since` began. Behind the end of the file stores go nowhere."""
+        number = self._at(path)
+        begin, size = int(at * self.unit), self.tree.nodes[number].content.size
+        end = min(begin + len(data) * self.unit, size)
+        while begin < end:
+            stop = min(end, begin // PAGE * PAGE + PAGE)
+            source = Bytes(self._bytes(data)[begin - int(at * self.unit) :])
+            yield Write(entry, number, begin, source, 0, stop - begin, since)
+            begin = stop
+
     def _dsync_write(self, entry: int, path: str, at: float, data: str) -> Iterator[Change]:
         yield from self._pwrite(entry, path, at, data)
         yield Sync(entry, self._at(path), entry + 1, True, False)

@@ -48,6 +48,15 @@ def test_every_kind_of_damage_is_looked_at(name: str, profile: str) -> None:
     assert missed == BEYOND.get((name, profile), set())
 
 
+@pytest.mark.parametrize("profile", ["ext4", "xfs", "btrfs", "posix"])
+def test_pages_that_may_have_been_written_back_before_they_were_found_are_looked_at(profile: str) -> None:
+    name = "two pages stored before another's fsync"
+    program = LITMUS[name].program()
+    seen = {program.look(candidate.state) for candidate in candidates(Rules(PROFILES[profile], program.model, 4096))}
+    assert seen <= LITMUS[name].expected(profile)
+    assert {"f:ac j:a", "f:ba j:a", "f:ac j:b", "f:ba j:b"} <= seen
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_order_is_that_of_their_yield(profile: str) -> None:
     program = LITMUS["replace by rename"].program()
