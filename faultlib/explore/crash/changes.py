@@ -57,13 +57,18 @@ class DirChange(NamedTuple):
 
 
 class Sync(NamedTuple):
-    """What had been done to a node (None: to all) before entry `began` is durable. `data_only`: fdatasync."""
+    """What had been done to a node (None: to all) before entry `began` is durable. `data_only`: fdatasync.
+
+    Of a file's data those from `first` up to `last` (None: to its end): msync of a part of a mapping.
+    """
 
     entry: int
     node: int | None
     began: int
     data_only: bool
     failed: bool
+    first: int = 0
+    last: int | None = None
 
 
 class Ack(NamedTuple):

@@ -15,7 +15,7 @@ from faultlib.explore.crash.tearing import Tear
 KILL = Profile("kill", atomic=True)
 EXT4 = Profile("ext4", zeros="tail")
 XFS = Profile("xfs", zeros="inner")
-BTRFS = Profile("btrfs", extents=True, own_names=True)
+BTRFS = Profile("btrfs", extents=True, own_names=True, whole_files=True)
 POSIX = Profile("posix", ordered=False, prefixes=False, zeros="any")
 PROFILES = {profile.name: profile for profile in (KILL, EXT4, XFS, BTRFS, POSIX)}
 """The strongest first."""

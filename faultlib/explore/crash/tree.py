@@ -324,8 +324,9 @@ class Tree:
         name, failed = entry.operation.name, entry.event.result < 0
         if name in ("sync", "syncfs"):
             yield Sync(entry.number, None, entry.began, False, failed)
-        elif name == "msync" and known is not None and entry.event.flags & MS_SYNC:  # all of the file, as most do it
-            yield Sync(entry.number, known, entry.began, True, failed)
+        elif name == "msync" and known is not None and entry.event.flags & MS_SYNC:
+            end = -(-(entry.position + entry.event.size) // PAGE) * PAGE
+            yield Sync(entry.number, known, entry.began, True, failed, entry.position, end)
         elif name in ("fsync", "fdatasync") and known is not None:
             yield Sync(entry.number, known, entry.began, name == "fdatasync", failed)
 

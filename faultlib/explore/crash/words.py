@@ -78,6 +78,8 @@ class Narrator:
                 return f"{op.name}({self.name(node, index)}, size {size})"
             case ZeroRange(_, node, position, length):
                 return f"{op.name}({self.name(node, index)}, {length} zeros at {position})"
+            case Sync(_, node, _, _, _, first, last) if node is not None and last is not None:
+                return f"{op.name}({self.name(node, index)}, {last - first} bytes at {first})"
             case Sync(_, node):
                 return f"{op.name}({self.name(node, index) if node is not None else ''})"
             case Close(_, node):

@@ -20,6 +20,7 @@ STEPS = st.one_of(
     st.tuples(st.just("truncate"), FILE, AT),
     st.tuples(st.just("zero"), FILE, AT, AT),
     st.tuples(st.sampled_from(["fsync", "fdatasync", "failing_fsync"]), ANY),
+    st.tuples(st.just("msync"), FILE, AT, AT),
     st.tuples(st.just("dsync_write"), FILE, AT, DATA),
     st.tuples(st.just("store"), FILE, AT, DATA, st.integers(0, 5)),
     st.tuples(st.just("replace"), FILE, DATA),

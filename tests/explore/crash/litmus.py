@@ -231,6 +231,24 @@ LITMUS = {
         (("pwrite", "j", 0, "b"), ("fsync", "j"), ("store", "f", 0, "bc", 0)), {"f": "aa", "j": "a"},
         "f:aa j:a|f:aa j:b|f:bc j:b", same("f:bc j:a|f:ac j:a|f:ba j:a|f:ac j:b|f:ba j:b"),
     ),
+    # mm/msync.c: vfs_fsync_range(file, first, last, 1), which is fdatasync of that part (ext4_sync_file, xfs_file_fsync); btrfs_sync_file:
+    # "Always set the range to a full range".
+    "two pages stored, one of them synced": Litmus(
+        (("store", "f", 0, "bc", 0), ("msync", "f", 1, 1), ("say",)), {"f": "aa"}, "f:aa|f:bc", same("f:ac|f:ba"),
+    ),
+    "msync of a part of a file made longer": Litmus(
+        (("create", "x"), ("truncate", "f", 3), ("store", "f", 1, "bc", 0), ("msync", "f", 1, 1), ("say",)), OLD,
+        "f:a|f:a x:|f:a.. x:|f:abc x:",
+        {
+            "ext4": "f:ab. x:|f:a.c x:",
+            "btrfs": "f:ab. x:|f:a.c x:|f:abc",
+            "posix": "f:ab. x:|f:a.c x:|f:ab x:|f:a..|f:ab.|f:a.c|f:abc|f:ab",
+        },
+    ),
+    "failed msync of one of two pages": Litmus(
+        (("store", "f", 0, "bc", 0), ("failing_msync", "f", 0, 1), ("fdatasync", "f"), ("say",)), {"f": "aa"}, "f:aa|f:bc",
+        same("f:ac|f:ba"),
+    ),
     # What was seen of a page before cannot have been other than it was seen.
     "a page stored to twice": Litmus(
         (("store", "f", 0, "b", 0), ("fsync", "j"), ("pwrite", "j", 0, "b"), ("fsync", "j"), ("store", "f", 0, "c", 0)),
@@ -265,6 +283,11 @@ AT_THE_END = {
     "store before the journal is synced": {"kill": "f:b j:b", "ext4": "f:b j:b"},
     "store after the journal is synced": {"kill": "f:b j:b", "ext4": "f:b j:b"},
     "store found after another's fsync": {"kill": "f:b j:b", "ext4": "f:b j:b"},
+    "two pages stored, one of them synced": {"kill": "f:bc", "ext4": "f:ac|f:bc", "btrfs": "f:bc"},
+    "msync of a part of a file made longer": {
+        "kill": "f:abc x:", "ext4": "f:ab. x:|f:abc x:", "btrfs": "f:abc|f:abc x:", "posix": "f:ab.|f:abc|f:ab. x:|f:abc x:",
+    },
+    "failed msync of one of two pages": {"kill": "f:bc", "ext4": "f:ac|f:bc", "btrfs": "f:aa|f:ac|f:ba|f:bc"},
     "two pages stored, one msync": {"kill": "f:bc", "ext4": "f:bc"},
     "failed fsync": {"kill": "f:b", "ext4": "f:a|f:b"},
     "write again after a failed fsync": {"kill": "f:c", "ext4": "f:c"},

@@ -124,6 +124,12 @@ class Program:
     def _fdatasync(self, entry: int, path: str) -> Iterator[Change]:
         yield Sync(entry, self._at(path), entry, True, False)
 
+    def _msync(self, entry: int, path: str, at: float, length: float) -> Iterator[Sync]:
+        yield Sync(entry, self._at(path), entry, True, False, int(at * self.unit), int((at + length) * self.unit))
+
+    def _failing_msync(self, entry: int, path: str, at: float, length: float) -> Iterator[Change]:
+        yield from (sync._replace(failed=True) for sync in self._msync(entry, path, at, length))
+
     def _failing_fsync(self, entry: int, path: str) -> Iterator[Change]:
         yield Sync(entry, self._at(path), entry, False, True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.explore.crash.programs.lab import ALWAYS, ORDER, POWER_CUT, TORN, UNFINISHED, Lab
+from tests.explore.crash.programs.lab import ALWAYS, ORDER, POWER_CUT, TORN, UNFINISHED, UNSYNCED, Lab
 
 PROGRAM = """
 import mmap
@@ -23,6 +23,27 @@ def test_two_stores_have_no_order(lab: Lab) -> None:
 
 def test_msync_puts_them_in_order(lab: Lab) -> None:
     lab.write("m", "\0" * 8192).crash_python(PROGRAM.format("view.flush()"), check=CHECK).assert_clean()
+
+
+PART = """
+import mmap
+file = open("m", "r+b")
+view = mmap.mmap(file.fileno(), 8192)
+view[4096:4100] = b"newB"
+view.flush({0}, 4096)
+print("stored", flush=True)
+"""
+PROMISED = """
+def check(directory, output):
+    assert b"stored" not in output or b"newB" in (directory / "m").read_bytes()
+"""
+
+
+def test_msync_of_another_part(lab: Lab) -> None:
+    outcome = lab.write("m", "\0" * 8192).crash_python(PART.format(0), check=PROMISED)
+    outcome.assert_found((UNSYNCED, "app.py:6", "app.py:7"))
+    assert outcome.violations[0]["profiles"] == ["ext4", "xfs", "posix"]
+    lab.write("m", "\0" * 8192).crash_python(PART.format(4096), check=PROMISED).assert_clean()
 
 
 DATABASE = """
