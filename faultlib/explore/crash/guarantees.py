@@ -28,7 +28,8 @@ class Profile(NamedTuple):
     which they were made, and the blocks and size of an append not before them. `prefixes`: what is left of appends is a prefix,
     in pages. `extents`: an overwrite is all there or not at all. `own_names`: an fsync makes the names of its file durable,
     before those of others. `whole_files`: a sync of a part of a file is one of all of it. `zeros`: which of the pages that were
-    appended may be zeros when the size is there already: those at the end, only those before data, or any.
+    appended may be zeros when the size is there already: those at the end, only those before data, or any. `garbage`: or what was
+    on their blocks before.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Profile(NamedTuple):
     own_names: bool = False
     whole_files: bool = False
     zeros: Literal["none", "tail", "inner", "any"] = "none"
+    garbage: bool = False
 
     def __repr__(self) -> str:
         return f"<profile {self.name}>"

@@ -16,7 +16,7 @@ KILL = Profile("kill", atomic=True)
 EXT4 = Profile("ext4", zeros="tail")
 XFS = Profile("xfs", zeros="inner")
 BTRFS = Profile("btrfs", extents=True, own_names=True, whole_files=True)
-POSIX = Profile("posix", ordered=False, prefixes=False, zeros="any")
+POSIX = Profile("posix", ordered=False, prefixes=False, zeros="any", garbage=True)
 PROFILES = {profile.name: profile for profile in (KILL, EXT4, XFS, BTRFS, POSIX)}
 """The strongest first."""
 Item = tuple[int, Lost]
@@ -156,7 +156,7 @@ class Rules:
         if write.since is not None:
             return None
         is_edge = 0 < one.lo < write.length and (write.position + one.lo) % PAGE == 0
-        if not is_edge or one.zero or one.hi not in (ALL, write.length):
+        if not is_edge or one.left or one.hi not in (ALL, write.length):
             return None
         return State(plan.crash, ((node, (one._replace(hi=ALL),)),))
 

@@ -11,7 +11,7 @@ from faultlib.explore.crash.causes import Cause
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.content import Content
 from faultlib.explore.crash.explorer import Failure
-from faultlib.explore.crash.losses import Lost, State
+from faultlib.explore.crash.losses import ALL, GARBAGE, Lost, State
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import PROFILES, Rules
 from faultlib.explore.crash.recording import Op, Recording
@@ -116,6 +116,8 @@ class Narrator:
 
     def _title(self, cause: Cause, files: tuple[str, ...]) -> str:
         name = files[0] if files else "the output"
+        if causes.has_garbage(cause.plan):
+            return f"{name} can hold garbage: it has its new size before its data are there"
         if cause.kept < 0:
             return f"the check refuses what was there before the run already, until {self.text(cause.lost)}"
         match cause.kind:
@@ -149,10 +151,18 @@ class Narrator:
             first = self._before(change.node, cause.plan.crash)
             then = self._disk.content(end, change.node).size
             before = f"{first.size} bytes before the run" if first else "not there before the run"
-            return f"{self.name(change.node, cause.plan.crash)} has {now} bytes then ({before}, {then} at its end)"
+            junk = self._garbage(cause.plan, change.node)
+            of_these = f", {junk} of them garbage," if junk else ""
+            return f"{self.name(change.node, cause.plan.crash)} has {now} bytes{of_these} then ({before}, {then} at its end)"
         if isinstance(change, DirChange):
             return f"{self.text(cause.lost)} has not happened then"
         return ""
+
+    def _garbage(self, plan: State, node: int) -> int:
+        """How many bytes of a file are of other files, or of none."""
+        lost = [one for one in plan.lost(node) if one.left == GARBAGE]
+        writes = [(one, self._model.changes[one.first]) for one in lost]
+        return sum((w.length if one.hi == ALL else one.hi) - one.lo for one, w in writes if isinstance(w, Write))
 
     def _before(self, node: int, crash: int) -> Content | None:
         """What a file's name led to before the run."""
@@ -209,7 +219,7 @@ class Narrator:
         one = lost.get(index)
         owner = self._model.owner(index)
         if one and any(node == (owner or NAMES) for node, other in cause.plan.items() if other == one):
-            return "lost" if one.lo == 0 and one.hi < 0 and not one.zero else "partly"
+            return "lost" if one.lo == 0 and one.hi < 0 and not one.left else "partly"
         return "durable" if rules.durable[index] < until else "kept"
 
     def _fingerprint(self, cause: Cause, files: tuple[str, ...]) -> str:
