@@ -95,12 +95,11 @@ void fl_datalog_begin(struct fl_frame *f, struct fl_before *before)
         before->lock = fl_datalog_lock(f->proc);
     before->stamp = f->fd >= 0 ? fl_fileid_stamp(f, f->fd) : 0; /* behind the lock, as another's dup2 may have had it */
     before->file.inode = 0;
+    before->has_looked = f->info->family != FL_FAM_EXIT && fl_mapped_before(f);
+    if (before->has_looked)
+        before->head = __atomic_load_n(&fl_ctl->datalog.head, __ATOMIC_ACQUIRE); /* what was found comes before it */
     if (before->lock && f->info->family == FL_FAM_WRITE)
         expect_a_write(f, before);
-    if (f->info->family == FL_FAM_FSYNC || f->info->family == FL_FAM_MMAP) {
-        fl_mapped_before(f);
-        before->head = __atomic_load_n(&fl_ctl->datalog.head, __ATOMIC_ACQUIRE); /* what was found comes before it */
-    }
     if (f->info->family == FL_FAM_EXIT)
         write_down_exit(f, before);
     else if (f->op == FL_OP_CLOSE)
@@ -141,6 +140,8 @@ void fl_datalog_end(struct fl_frame *f, struct fl_before *before, long result)
         else
             __atomic_add_fetch(&fl_ctl->datalog.unlogged, 1, __ATOMIC_RELAXED);
     }
+    if (before->has_looked && lock)
+        fl_mapped_seen();
     fl_thread.run = lock == FL_LOCK_NESTED ? fl_run_join(before->run, fl_run_join(fl_thread.run, own)) : before->run;
     fl_datalog_unlock(lock);
     errno = error;

@@ -28,8 +28,8 @@ void fl_datalog_add(struct fl_log_entry *entry, const struct fl_names *names, st
 /* datalog_entry.c. Returns what the call has written to a file. */
 struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *before, long result);
 
-/* Bytes of a file that stores through a mapping have changed: an entry of operation mmap. */
-void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fileid file, const void *data, uint64_t bytes);
+/* Bytes of a file that stores through a mapping have changed, since the head was there: an entry of operation mmap. */
+void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fileid file, const void *data, uint64_t bytes, uint64_t since);
 
 /* fileid.c: which file a call was about, and where in it. */
 struct fl_fileid fl_fileid_of(const struct fl_frame *f, long result, const struct fl_before *before);

@@ -95,7 +95,7 @@ struct fl_run fl_datalog_write_down(struct fl_frame *f, const struct fl_before *
     return (struct fl_run){file.device, file.inode, file.position, file.position + bytes};
 }
 
-void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fileid file, const void *data, uint64_t bytes)
+void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fileid file, const void *data, uint64_t bytes, uint64_t since)
 {
     long none[6] = {0};
     struct fl_frame f = {.op = FL_OP_MMAP, .a = none, .info = &fl_op_table[FL_OP_MMAP], .proc = proc, .fd = -1, .kind = FL_KIND_FILE, .path = path};
@@ -105,7 +105,7 @@ void fl_datalog_write_capture(struct fl_proc *proc, uint32_t path, struct fl_fil
     struct fl_source source = {.at = &own, .fd = -1};
     describe(&entry, &f, (long)bytes);
     entry.event.size = bytes;
-    entry.before = __atomic_load_n(&datalog()->head, __ATOMIC_RELAXED);
+    entry.before = since;
     entry.device = file.device;
     entry.inode = file.inode;
     entry.position = file.position;

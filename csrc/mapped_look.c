@@ -8,10 +8,9 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-#define PAGE 4096ul
 #define BATCH 16 /* pages */
 
-static char pages[BATCH * PAGE]; /* read from memory, so that they stand still while they are looked at */
+static char pages[BATCH * FL_PAGE]; /* read from memory, so that they stand still while they are looked at */
 
 void fl_mapped_complain(uint32_t path)
 {
@@ -26,8 +25,8 @@ static long read_pages(uintptr_t at, uint64_t n)
 {
     struct iovec here = {pages, n}, there[BATCH];
     int count = 0;
-    for (; (uint64_t)count * PAGE < n; count++)
-        there[count] = (struct iovec){(void *)(at + (uintptr_t)count * PAGE), PAGE};
+    for (; (uint64_t)count * FL_PAGE < n; count++)
+        there[count] = (struct iovec){(void *)(at + (uintptr_t)count * FL_PAGE), FL_PAGE};
     long got = fl_sys6(SYS_process_vm_readv, fl_sys1(SYS_getpid, 0), (long)&here, 1, (long)there, count, 0);
     return got == -EFAULT ? 0 : got;
 }
@@ -36,13 +35,13 @@ static int is_same(const char *a, const char *b)
 {
     const uint64_t *x = (const uint64_t *)a, *y = (const uint64_t *)b;
     uint64_t other = 0;
-    for (unsigned i = 0; i < PAGE / 8; i += 4)
+    for (unsigned i = 0; i < FL_PAGE / 8; i += 4)
         other |= (x[i] ^ y[i]) | (x[i + 1] ^ y[i + 1]) | (x[i + 2] ^ y[i + 2]) | (x[i + 3] ^ y[i + 3]);
     return !other;
 }
 
 /* By its name, as we keep no descriptor; if that is another file's now, the size is as it was. */
-int fl_mapped_see_size(struct fl_map *map)
+static int see_size(struct fl_map *map)
 {
     struct stat st;
     const char *name = fl_path_text(map->path);
@@ -53,31 +52,31 @@ int fl_mapped_see_size(struct fl_map *map)
 }
 
 /* Bytes [from, to) of the mapping have changed and are in the copy. Behind the file's end stores go nowhere. */
-static void write_down(struct fl_proc *proc, struct fl_map *map, uint64_t from, uint64_t to)
+static void write_down(struct fl_proc *proc, struct fl_map *map, uint64_t from, uint64_t to, uint64_t since)
 {
     uint64_t at = map->position + from, end = map->position + to;
-    if (end > ((map->size + PAGE - 1) & ~(PAGE - 1)) && !fl_mapped_see_size(map)) /* it has grown, nobody knows to what */
+    if (!see_size(map) && end > fl_page_end(0, map->size)) /* it has grown, nobody knows to what */
         fl_mapped_complain(map->path);
     end = end < map->size ? end : map->size;
     if (at < end)
-        fl_datalog_write_capture(proc, map->path, (struct fl_fileid){map->device, map->inode, at, 0}, map->copy + from, end - at);
+        fl_datalog_write_capture(proc, map->path, (struct fl_fileid){map->device, map->inode, at, 0}, map->copy + from, end - at, since);
 }
 
 /* A page that has changed goes into the copy, and from its first changed byte to its last into the run, which may go on from before. */
 static void renew(char *copy, const char *page, uint64_t at, uint64_t *from, uint64_t *to)
 {
-    uint64_t first = 0, last = PAGE;
+    uint64_t first = 0, last = FL_PAGE;
     while (copy[first] == page[first])
         first++;
     while (copy[last - 1] == page[last - 1])
         last--;
     *from = *to == *from ? at + first : *from;
     *to = at + last;
-    memcpy(copy, page, PAGE);
+    memcpy(copy, page, FL_PAGE);
 }
 
 /* What has changed in a part of the mapping. Without a process it is only copied. */
-void fl_mapped_look(struct fl_proc *proc, struct fl_map *map, uintptr_t start, uintptr_t end)
+void fl_mapped_look(struct fl_proc *proc, struct fl_map *map, uintptr_t start, uintptr_t end, uint64_t since)
 {
     uint64_t from = 0, to = 0, stop = end - map->start;
     for (uint64_t at = start - map->start; at < stop;) {
@@ -87,19 +86,19 @@ void fl_mapped_look(struct fl_proc *proc, struct fl_map *map, uintptr_t start, u
             fl_mapped_complain(map->path);
         if (got <= 0 && (got < 0 || map->position + at >= map->size))
             break;
-        for (uint64_t i = 0; i < (uint64_t)got; i += PAGE) {
+        for (uint64_t i = 0; i < (uint64_t)got; i += FL_PAGE) {
             char *copy = map->copy + at + i;
             if (is_same(copy, pages + i))
                 continue;
-            if (to != from && to + PAGE <= at + i) { /* the page before has not changed */
+            if (to != from && to + FL_PAGE <= at + i) { /* the page before has not changed */
                 if (proc)
-                    write_down(proc, map, from, to);
+                    write_down(proc, map, from, to, since);
                 from = to = 0;
             }
             renew(copy, pages + i, at + i, &from, &to);
         }
-        at += got ? (uint64_t)got : PAGE; /* one that cannot be read may lie between others */
+        at += got ? (uint64_t)got : FL_PAGE; /* one that cannot be read may lie between others */
     }
     if (proc && to != from)
-        write_down(proc, map, from, to);
+        write_down(proc, map, from, to, since);
 }

@@ -201,7 +201,13 @@ void fl_describe_call(struct fl_event *e, struct fl_frame *f, long result);
 
 /* datalog.c: around a call while a data log is written; `before` is what fl_datalog_begin returned. */
 struct fl_fileid { uint64_t device, inode, position; uint32_t status; /* of a regular file that was open for writing */ };
-struct fl_before { uint64_t head; struct fl_run run; int lock; uint32_t stamp; struct fl_fileid file; /* of a write or a close */ };
+struct fl_before {
+    uint64_t head;
+    struct fl_run run;
+    int lock, has_looked;
+    uint32_t stamp;
+    struct fl_fileid file; /* of a write or a close */
+};
 int fl_datalog_wants(const struct fl_frame *f);
 void fl_datalog_begin(struct fl_frame *f, struct fl_before *before);
 void fl_datalog_end(struct fl_frame *f, struct fl_before *before, long result);

@@ -54,9 +54,10 @@ class LogEntry(NamedTuple):
     `position` of the file; None: to the end that it had, which the entries before this one tell. `status` are the open flags of a
     descriptor that was written to or closed (fcntl's F_GETFL).
 
-    An entry of the family mmap is no call: it is what stores through a shared mapping have changed, in one run of pages, found
-    when the program was about to sync, to end or change the mapping, or to end (`event.size` bytes, without a descriptor). What
-    others have written there meanwhile, by whatever means, may be in it again.
+    An entry of the family mmap is no call: it is what stores through a shared mapping have changed since there were `began`
+    entries, in one run of pages, found when the program was about to do something that puts its changes in an order, to end or
+    change the mapping, or to end (`event.size` bytes, without a descriptor). What others have written there meanwhile may be in
+    it again.
     """
 
     number: int

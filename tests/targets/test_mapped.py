@@ -50,6 +50,57 @@ def test_python_stores(tmp_path: Path) -> None:
     assert [written for entry, written in zip(entries, data, strict=True) if entry.operation.family == "mmap"][:2] == [b"one", b"two"]
 
 
+BETWEEN = """
+import mmap, os, sys
+def new(name, size):
+    fd = os.open(name, os.O_RDWR | os.O_CREAT); os.ftruncate(fd, size); return fd, mmap.mmap(fd, 0)
+fd, m = new("f", int(sys.argv[1])); j = os.open("j", os.O_WRONLY | os.O_CREAT); d = os.open("d", os.O_WRONLY | os.O_CREAT | os.O_DSYNC)
+m[0:1] = b"1"; os.write(j, b"record")
+m[1:2] = b"2"; os.fsync(j)
+m[2:3] = b"3"; os.rename("j", "k")
+m[3:4] = b"4"; os.write(d, b"durable")
+m[4:5] = b"5"; os.write(1, b"told")
+m[5:6] = b"6"; m[8192:8193] = b"7"; m.flush()
+"""
+
+
+@pytest.mark.parametrize("size, before_writes", [(16384, True), (1 << 20, False)])
+def test_stores_are_found_before_whatever_puts_them_in_an_order(size: int, before_writes: bool, tmp_path: Path) -> None:
+    """Of small mappings before each write as well; and what is found was not there at the end of the call before."""
+    entries, data = logged([sys.executable, "-c", BETWEEN, str(size)], tmp_path)
+    check(tmp_path / "f", again(entries, data))
+    names = [entry.operation.name for entry in entries]
+    begin = names.index("write", names.index("ftruncate")) - before_writes
+    found = [(entry.operation.name, data[entry.number]) for entry in entries[begin:] if entry.operation.name not in ("close", "exit")]
+    first = [("mmap", b"1"), ("write", b"record"), ("mmap", b"2")] if before_writes else [("write", b"record"), ("mmap", b"12")]
+    assert found[: len(first) + 11] == [
+        *first, ("fsync", b""), ("mmap", b"3"), ("rename", b""), ("mmap", b"4"), ("write", b"durable"),
+        ("mmap", b"5"), ("write", b"told"), ("mmap", b"6"), ("mmap", b"7"), ("msync", b""),
+    ][: len(first) + 11]  # fmt: skip
+    stored = [entry for entry in entries[begin + len(first) :] if entry.operation.family == "mmap" and data[entry.number] in b"34567"]
+    ordered = ("fsync", "rename", "write", "msync")
+    for entry in stored:
+        last = max(n for n, name in enumerate(names[: entry.number]) if name in ordered)
+        assert entry.began == last + 1
+
+
+HANDLER = """
+import mmap, os, signal, socket
+fd = os.open("f", os.O_RDWR | os.O_CREAT); os.ftruncate(fd, 131072); m = mmap.mmap(fd, 0); j = os.open("j", os.O_WRONLY | os.O_CREAT)
+here, there = socket.socketpair(); here.setblocking(False); there.setblocking(False)
+signal.set_wakeup_fd(here.fileno(), warn_on_full_buffer=False); seen = []; signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+while len(seen) < 300:
+    m[len(seen)] = 1; os.pwrite(j, b"x", 0)
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_a_handler_may_come_while_stores_are_looked_for(tmp_path: Path) -> None:
+    entries, data = logged([sys.executable, "-c", HANDLER], tmp_path)
+    check(tmp_path / "f", again(entries, data))
+
+
 THREADS = """
 import mmap, os, threading
 fd = os.open("f", os.O_RDWR | os.O_CREAT); os.ftruncate(fd, 1 << 20)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from faultlib.explore.crash.changes import Ack, Change, DirChange, DirEntry, Resize, Write, ZeroRange
-from faultlib.explore.crash.losses import ALL, Lost, State, state
+from faultlib.explore.crash.losses import ALL, GARBAGE, NOTHING, ZEROS, Lost, State, state
 from faultlib.explore.crash.model import NAMES, Model
 from faultlib.explore.crash.profiles import Rules
 
@@ -50,6 +50,7 @@ class Minimiser:
         self._left = MOST_TRIES
         if plan.losses and self._try(State(plan.crash), promised):
             plan = State(plan.crash)  # what is lost does not matter
+        plan = self._without_garbage(plan, promised)
         smaller = self._with_fewer_losses(plan, promised)
         smaller = self._earlier(smaller, promised)
         promised = self.promised(smaller, promised)
@@ -62,6 +63,18 @@ class Minimiser:
     def _try(self, plan: State | None, promised: int) -> bool:
         self._left -= 1
         return plan is not None and self._left > 0 and self._fails(plan, min(promised, self._rules.latest(plan)))
+
+    def _without_garbage(self, plan: State, promised: int) -> State:
+        """Zeros, or nothing, in the place of garbage if it fails all the same: that happens on more file systems."""
+        if not has_garbage(plan):
+            return plan
+        for left in (ZEROS, NOTHING):
+            items = [(node, one._replace(left=left) if one.left == GARBAGE else one) for node, one in plan.items()]
+            other = self._rules.close(state(plan.crash, items))
+            if self._try(other, promised):
+                assert other is not None
+                return other
+        return plan
 
     def _with_fewer_losses(self, plan: State, promised: int) -> State:
         """Delta debugging, on what is lost (Zeller and Hildebrandt, 2002)."""
@@ -96,8 +109,12 @@ class Minimiser:
 
     def _begin(self, plan: State, promised: int) -> State:
         """The beginning of the time in which it is so."""
-        while plan.crash and self._try(State(plan.crash - 1), promised):
-            plan = State(plan.crash - 1)
+        for crash in range(plan.crash - 1, -1, -1):
+            if not self._rules.allows(State(crash)):
+                continue
+            if not self._try(State(crash), promised):
+                break
+            plan = State(crash)
         return plan
 
     def promised(self, plan: State, promised: int) -> int:
@@ -175,12 +192,19 @@ def is_explained(cause: Cause, plan: State, promised: int, model: Model) -> bool
     """Whether a failing state has what a known cause needs: the one operation lost, the other kept. `promised` as there."""
     if (promised if isinstance(_at(model, cause.kept), Ack) else plan.crash) <= cause.kept:
         return False
+    if has_garbage(cause.plan) and not has_garbage(plan):
+        return False
     if cause.kind == RENAMED:
         file = model.owner(cause.lost) or NAMES
         return any(lost.first < cause.kept for lost in plan.lost(file)) and not _loses(model, plan, cause.kept)
     if not cause.plan.losses:
         return plan.crash <= cause.lost or _loses(model, plan, cause.lost)
     return _loses(model, plan, cause.lost) and not _loses(model, plan, cause.kept)
+
+
+def has_garbage(plan: State) -> bool:
+    """Whether there is garbage in a file."""
+    return any(one.left == GARBAGE for _, one in plan.items())
 
 
 def _loses(model: Model, plan: State, index: int) -> bool:

@@ -8,7 +8,10 @@ from faultlib.explore.crash.content import Source
 
 
 class Write(NamedTuple):
-    """`length` bytes of `source`, from `at` on, have come to `position` of a file."""
+    """`length` bytes of `source`, from `at` on, have come to `position` of a file.
+
+    `since`: they were stored through a shared mapping, somewhen after that entry had begun, and are in one page.
+    """
 
     entry: int
     node: int
@@ -16,6 +19,7 @@ class Write(NamedTuple):
     source: Source
     at: int
     length: int
+    since: int | None = None
 
 
 class Resize(NamedTuple):
@@ -53,13 +57,18 @@ class DirChange(NamedTuple):
 
 
 class Sync(NamedTuple):
-    """What had been done to a node (None: to all) before entry `began` is durable. `data_only`: fdatasync."""
+    """What had been done to a node (None: to all) before entry `began` is durable. `data_only`: fdatasync.
+
+    Of a file's data those from `first` up to `last` (None: to its end): msync of a part of a mapping.
+    """
 
     entry: int
     node: int | None
     began: int
     data_only: bool
     failed: bool
+    first: int = 0
+    last: int | None = None
 
 
 class Ack(NamedTuple):

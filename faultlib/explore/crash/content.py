@@ -203,6 +203,17 @@ class Content:
         return self._digest
 
 
+class Garbage:
+    """What was on the blocks of a file before they were its own: no text, and the same at the same place."""
+
+    PATTERN = b"\xdbgarbage"
+
+    def read(self, position: int, length: int) -> bytes:
+        """Returns exactly so many bytes for there."""
+        shift, size = position % len(self.PATTERN), len(self.PATTERN)
+        return (self.PATTERN * (length // size + 2))[shift : shift + length]
+
+
 class _Zeros:
     """As many zeros as one likes."""
 

@@ -8,25 +8,27 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 ALL = -1
+NOTHING, ZEROS, GARBAGE = 0, 1, 2
+"""What is where appended data are lost: not even the size, zeros, or what was on those blocks before."""
 
 
 class Lost(NamedTuple):
     """Changes from index `first` up to `last` of one file, or of all directories.
 
-    If it is a single write, only its bytes from `lo` to `hi` (ALL: to its end); with `zero` the file has become so long, but its
-    data are zeros there.
+    If it is a single write, only its bytes from `lo` to `hi` (ALL: to its end). `left` says what is there instead: with ZEROS or
+    GARBAGE the file has become so long, without its data.
     """
 
     first: int
     last: int
     lo: int = 0
     hi: int = ALL
-    zero: bool = False
+    left: int = NOTHING
 
     @property
     def whole(self) -> bool:
         """Whether nothing is left of the changes."""
-        return self.lo == 0 and self.hi == ALL and not self.zero
+        return self.lo == 0 and self.hi == ALL and self.left == NOTHING
 
 
 class State(NamedTuple):
@@ -86,7 +88,7 @@ def runs(wanted: Iterable[int], among: Sequence[int]) -> list[Lost]:
 
 
 def _joined(several: list[Lost]) -> tuple[Lost, ...]:
-    """Neighbours as one, nothing twice, in order. What is lost anyway is not zero."""
+    """Neighbours as one, nothing twice, in order. What is lost anyway is not zero, and what is zero no garbage."""
     if len(several) == 1:
         first, last, lo, hi, _ = several[0]
         return tuple(several) if first < last and (lo < hi or hi == ALL) else ()
@@ -123,19 +125,19 @@ def _joined_parts(first: int, parts: list[Lost]) -> Iterator[Lost]:
     """The parts of one write: from edge to edge, with neighbours that are alike as one."""
     end = max((part.hi for part in parts), default=0)
     end = max([end, *(part.lo for part in parts)]) + 1  # beyond all edges: stands for ALL
-    spans = [(part.lo, end if part.hi == ALL else part.hi, part.zero) for part in parts]
+    spans = [(part.lo, end if part.hi == ALL else part.hi, part.left) for part in parts]
     edges = sorted({edge for lo, hi, _ in spans for edge in (lo, hi)})
-    last: tuple[int, int, bool] | None = None
+    last: tuple[int, int, int] | None = None
     for lo, hi in pairwise(edges):
-        kinds = {zero for a, b, zero in spans if a <= lo and hi <= b}
+        kinds = {left for a, b, left in spans if a <= lo and hi <= b}
         if not kinds:
             continue
-        zero = False not in kinds
-        if last and last[1] == lo and last[2] == zero:
-            last = last[0], hi, zero
+        left = min(kinds)
+        if last and last[1] == lo and last[2] == left:
+            last = last[0], hi, left
             continue
         if last:
             yield Lost(first, first + 1, last[0], last[1], last[2])
-        last = lo, hi, zero
+        last = lo, hi, left
     if last:
         yield Lost(first, first + 1, last[0], ALL if last[1] == end else last[1], last[2])

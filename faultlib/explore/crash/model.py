@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from faultlib.explore.crash.changes import Change, DirChange, Resize, Sync, Write, ZeroRange
-from faultlib.explore.crash.content import Content
+from faultlib.explore.crash.content import PAGE, Content
 from faultlib.explore.crash.tree import Node, Tree
 
 NAMES = 0
@@ -29,6 +29,14 @@ class Initial(NamedTuple):
         )
 
 
+class Touched:
+    """When a mapped file was changed last: each page, and its size."""
+
+    def __init__(self) -> None:
+        self.pages: dict[int, int] = {}
+        self.size = -1
+
+
 class Model:
     """What happened, in order. Indexes are those of `changes`; a crash at `k` is one after the first k of them.
 
@@ -37,7 +45,8 @@ class Model:
     a file that was made longer is zeros there, and has no blocks. `metas` are the indexes of the changes that go through a
     journal: entries of directories, and sizes that were set. `names_of` has the changes of directories by each file and
     directory that they are about, `entries_of` those of each directory's entries, `grown` those by which a file got blocks or
-    another size, `made` the one that a node came into being with.
+    another size, `made` the one that a node came into being with. `early` has the pages that were stored to through a mapping and
+    may have been on disk before a sync that comes before them: from which index on.
     """
 
     def __init__(self, tree: Tree, initial: Initial, changes: Sequence[Change]) -> None:
@@ -54,6 +63,8 @@ class Model:
         self.grown: dict[int, list[int]] = {}
         self.made: dict[int, int] = {}
         self.syncs: list[tuple[int, int]] = []
+        self.early: dict[int, int] = {}
+        self._mapped: dict[int, Touched] = {c.node: Touched() for c in changes if isinstance(c, Write) and c.since is not None}
         self._entries = [change.entry for change in changes]
         sizes = {number: content.size for number, content in initial.contents.items()}
         data = dict(sizes)
@@ -67,7 +78,7 @@ class Model:
                 self.of_node[NAMES].append(index)
                 self.metas.append(index)
                 self._index_names(index, change)
-            case Write(_, node, position, _, _, length):
+            case Write(_, node, position, _, _, length, since):
                 size, end = sizes.get(node, 0), data.get(node, 0)
                 self.of_node.setdefault(node, []).append(index)
                 self.over[index] = min(max(0, size - position), length)
@@ -75,6 +86,8 @@ class Model:
                 sizes[node], data[node] = max(size, position + length), max(end, position + length)
                 if self.old[index] < length:
                     self.grown.setdefault(node, []).append(index)
+                if node in self._mapped:
+                    self._touch(index, change, since)
             case Resize(_, node, size):
                 self.of_node.setdefault(node, []).append(index)
                 self.metas.append(index)
@@ -86,6 +99,28 @@ class Model:
                 self.grown.setdefault(node, []).append(index)
             case Sync(_, _, began):
                 self.syncs.append((index, self.index_of(began)))
+
+        if isinstance(change, Resize | ZeroRange) and change.node in self._mapped:
+            self._mapped[change.node].size = index
+
+    def _touch(self, index: int, write: Write, since: int | None) -> None:
+        """Notes that pages of a mapped file have changed, and since when what was stored to one may have been on disk."""
+        touched = self._mapped[write.node]
+        pages = range(write.position // PAGE, (write.position + write.length - 1) // PAGE + 1)
+        if since is not None:
+            first = max(self.index_of(since), touched.size + 1, touched.pages.get(pages[0], -1) + 1)
+            if self.syncs and self.syncs[-1][0] >= first:
+                self.early[index] = first
+        touched.pages.update(dict.fromkeys(pages, index))
+        if self.over[index] < write.length:
+            touched.size = index
+
+    def is_between_stores(self, crash: int) -> bool:
+        """Whether it is amid what was stored through mappings from one look at them to the next: in no known order."""
+        if not 0 < crash < len(self.changes):
+            return False
+        one, other = self.changes[crash - 1], self.changes[crash]
+        return isinstance(one, Write) and isinstance(other, Write) and one.since is not None and one.since == other.since
 
     def _index_names(self, index: int, change: DirChange) -> None:
         for entry in change.entries:

@@ -15,8 +15,8 @@ from faultlib.explore.crash.tearing import Tear
 KILL = Profile("kill", atomic=True)
 EXT4 = Profile("ext4", zeros="tail")
 XFS = Profile("xfs", zeros="inner")
-BTRFS = Profile("btrfs", extents=True, own_names=True)
-POSIX = Profile("posix", ordered=False, prefixes=False, zeros="any")
+BTRFS = Profile("btrfs", extents=True, own_names=True, whole_files=True)
+POSIX = Profile("posix", ordered=False, prefixes=False, zeros="any", garbage=True)
 PROFILES = {profile.name: profile for profile in (KILL, EXT4, XFS, BTRFS, POSIX)}
 """The strongest first."""
 Item = tuple[int, Lost]
@@ -35,8 +35,27 @@ class Rules:
         self.tick: Callable[[], None] | None = None
 
     def can_lose(self, index: int, crash: int) -> bool:
-        """Whether a crash can lose a change, or of the last one a part."""
-        return index == crash - 1 if self.profile.atomic else index < crash <= self.durable[index]
+        """Whether a crash can lose a change, or of the last one a part; or has come before it."""
+        return index == crash - 1 if self.profile.atomic else crash <= self.durable[index]
+
+    def until(self, plan: State) -> int:
+        """Returns when the crash can have come at the earliest: kept behind that are only pages that were found late."""
+        early, crash, bound = self.model.early, plan.crash, -1
+        if crash - 1 not in early or self.profile.atomic:
+            return crash
+        lost = {node: [(one.first, one.last) for one in several if one.whole] for node, several in plan.losses}
+        if _is_within(crash - 1, lost.get(self.model.owner(crash - 1) or NAMES, [])):
+            return crash
+        while crash > max(bound, 0):
+            index = crash - 1
+            node = self.model.owner(index)
+            if index in early:
+                if not _is_within(index, lost.get(node or NAMES, [])):
+                    bound = max(bound, early[index])
+            elif node is not None and not _is_within(index, lost.get(node, [])):
+                break
+            crash -= 1
+        return crash
 
     def loose(self, node: int, crash: int) -> list[int]:
         """Returns the changes of a file, or of NAMES, that a crash can lose as a whole."""
@@ -79,17 +98,22 @@ class Rules:
     def close(self, plan: State) -> State | None:
         """Returns the least that is lost with these; None if some of it cannot be lost then."""
         if self.profile.atomic:
-            return self._interrupted(plan)
+            return None if self.model.is_between_stores(plan.crash) else self._interrupted(plan)
         if self.tick:
             self.tick()
         plan = state(plan.crash, plan.items())
+        until = self.until(plan)
+        closed = self._closed(plan, until)
+        return closed if closed is None or self.until(closed) == until else self.close(closed)
+
+    def _closed(self, plan: State, until: int) -> State | None:
         order = self._first_of_journal(plan)
-        names = self._names(plan, order)
+        names = self._names(plan, order, until)
         if names is None:
             return None
         losses = [(NAMES, tuple(runs(names, self.model.of_node[NAMES])))] if names else []
         for node in self._torn(plan, order):
-            lost = Tear(self, node, plan.crash, order).close(plan.lost(node))
+            lost = Tear(self, node, plan.crash, order, until).close(plan.lost(node))
             if lost is None:
                 return None
             if lost:
@@ -129,8 +153,10 @@ class Rules:
         write = self.model.changes[plan.crash - 1]
         if more or not isinstance(write, Write) or write.node != node or (one.first, one.last) != (plan.crash - 1, plan.crash):
             return None
+        if write.since is not None:
+            return None
         is_edge = 0 < one.lo < write.length and (write.position + one.lo) % PAGE == 0
-        if not is_edge or one.zero or one.hi not in (ALL, write.length):
+        if not is_edge or one.left or one.hi not in (ALL, write.length):
             return None
         return State(plan.crash, ((node, (one._replace(hi=ALL),)),))
 
@@ -148,19 +174,19 @@ class Rules:
                     break
         return first
 
-    def _names(self, plan: State, order: int) -> list[int] | None:
+    def _names(self, plan: State, order: int, until: int) -> list[int] | None:
         """The changes of directories that are lost."""
         indexes, crash = self.model.of_node[NAMES], plan.crash
         lost = plan.lost(NAMES)
         if not lost and order == NEVER:
             return []
         wanted = [*self._whole(NAMES, lost, crash)]
-        if not all(one.whole for one in lost) or not all(self.can_lose(i, crash) for i in wanted):
+        if not all(one.whole for one in lost) or not all(self.can_lose(i, until) for i in wanted):
             return None
         if order == NEVER:
             return wanted
         behind = indexes[bisect_left(indexes, order) : bisect_left(indexes, crash)]
-        kept = [i for i in behind if not self.can_lose(i, crash)]
+        kept = [i for i in behind if not self.can_lose(i, until)]
         if kept and not self.profile.own_names:
             return None
         gone = set(kept)
@@ -173,6 +199,11 @@ class Rules:
             owners = map(self.model.owner, range(order + 1, plan.crash))
             nodes |= {node for node in owners if node is not None}
         return sorted(nodes - {NAMES})
+
+
+def _is_within(index: int, several: list[tuple[int, int]]) -> bool:
+    place = bisect_left(several, (index + 1,)) - 1
+    return place >= 0 and index < several[place][1]
 
 
 def _running_minimum(numbers: list[int]) -> list[int]:

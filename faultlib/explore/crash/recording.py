@@ -151,8 +151,8 @@ def _first_files(roots: Roots, tree: Tree, entries: dict[int, dict[bytes, int]])
 
 def _change_to_json(change: Change) -> list[Any]:
     match change:
-        case Write(entry, node, position, _, at, length):
-            return ["Write", entry, node, position, at, length]
+        case Write(entry, node, position, _, at, length, since):
+            return ["Write", entry, node, position, at, length, since]
         case DirChange(number, entries, made):
             return ["DirChange", number, [[e.directory, os.fsdecode(e.name), e.before, e.after] for e in entries], made]
     return [type(change).__name__, *change]
@@ -160,8 +160,8 @@ def _change_to_json(change: Change) -> list[Any]:
 
 def _change_of(data: list[Any], log: Log) -> Change:
     match data:
-        case ["Write", entry, node, position, at, length]:
-            return Write(entry, node, position, log, at, length)
+        case ["Write", entry, node, position, at, length, since]:
+            return Write(entry, node, position, log, at, length, since)
         case ["DirChange", number, entries, made]:
             return DirChange(number, tuple(DirEntry(d, os.fsencode(name), b, a) for d, name, b, a in entries), made)
         case ["Ack", entry, fd, status, pieces]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from faultlib.explore.crash.changes import DirChange, Sync, Write
 from faultlib.explore.crash.content import PAGE
 from faultlib.explore.crash.guarantees import NEVER
-from faultlib.explore.crash.losses import ALL, Lost, State, runs, state
+from faultlib.explore.crash.losses import ALL, GARBAGE, NOTHING, ZEROS, Lost, State, runs, state
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import Rules
 
@@ -29,6 +31,15 @@ class Candidate(NamedTuple):
     kept: int = -1
 
 
+def settled_by(rules: Rules) -> dict[int, list[int]]:
+    """Returns what each sync has made durable."""
+    found: dict[int, list[int]] = {}
+    for index, sync in enumerate(rules.durable):
+        if sync != NEVER:
+            found.setdefault(sync, []).append(index)
+    return found
+
+
 class Window:
     """What a crash can lose, from one moment to the next: the writes of each file, and the changes of directories."""
 
@@ -43,7 +54,7 @@ class Window:
         rules, changes = self._rules, self._rules.model.changes
         if rules.profile.atomic:
             return
-        settled = self._settled()
+        settled = settled_by(rules)
         for index, change in enumerate(changes):
             if isinstance(change, Sync):
                 self._settle(settled.get(index, ()))
@@ -55,14 +66,6 @@ class Window:
                 self._add(node, index)
             self._last[node] = index
             yield index + 1
-
-    def _settled(self) -> dict[int, list[int]]:
-        """What each sync has made durable."""
-        found: dict[int, list[int]] = {}
-        for index, sync in enumerate(self._rules.durable):
-            if sync != NEVER:
-                found.setdefault(sync, []).append(index)
-        return found
 
     def _add(self, node: int, index: int) -> None:
         several, before = self._runs.setdefault(node, []), self._last.get(node, -1)
@@ -103,6 +106,8 @@ def prefixes(rules: Rules) -> Iterator[Candidate]:
         if node is None:
             continue
         if rules.profile.atomic:
+            if model.is_between_stores(index + 1):
+                continue
             for cut in _page_cuts(rules, index):
                 yield Candidate(state(index + 1, [(node, Lost(index, index + 1, cut))]), "A", index, index)
         yield Candidate(State(index + 1), "A", index + 1, index)
@@ -170,23 +175,39 @@ def torn(rules: Rules) -> Iterator[Candidate]:
 
 def torn_before(rules: Rules) -> Iterator[Candidate]:
     """E: a write in part, and as much as can be of what came behind it."""
-    model = rules.model
-    for index in range(len(model.changes)):
-        crash = min(rules.durable[index], len(model.changes))
-        while crash > index + 1 and model.owner(crash - 1) is None:
-            crash -= 1
+    for index in range(len(rules.model.changes)):
+        crash = _latest(rules, index)
         if crash > index + 1:
             yield from _torn_at(rules, index, crash)
 
 
 def zeros(rules: Rules) -> Iterator[Candidate]:
     """E: sizes, directories, but zeros for the data that were appended: of all files, of each."""
+    if rules.profile.zeros in ("tail", "any"):
+        yield from _without_data(rules, ZEROS, "E")
+
+
+def garbage(rules: Rules) -> Iterator[Candidate]:
+    """D: the same with garbage, also for parts of a write. Last of all: what fails by it may fail by less."""
+    if not rules.profile.garbage:
+        return
+    yield from _without_data(rules, GARBAGE, "D")
+    for index, change in enumerate(rules.model.changes):
+        if isinstance(change, Write) and rules.model.over[index] < change.length:
+            cuts = [rules.model.over[index], *_append_cuts(rules, index, change)]
+            for lo, hi in [*((cut, ALL) for cut in cuts), *pairwise(cuts)]:
+                for crash in sorted({index + 1, _latest(rules, index)}):
+                    lost = Lost(index, index + 1, lo, hi, GARBAGE)
+                    yield from _closed(rules, crash, [(change.node, lost)], "D", index, crash - 1)
+
+
+def _without_data(rules: Rules, left: int, strategy: str) -> Iterator[Candidate]:
     window = Window(rules)
-    for crash in window.moments() if rules.profile.zeros in ("tail", "any") else ():
+    for crash in window.moments():
         grown = [node for node in window.files() if any(_appends(rules, i) for i in window.indexes(node))]
         for several in ([grown] if len(grown) > 1 else []) + [[node] for node in grown if window.indexes(node)[-1] == crash - 1]:
-            items = [(node, _zero(rules, i)) for node in several for i in window.indexes(node) if _appends(rules, i)]
-            yield from _closed(rules, crash, items, "E", items[-1][1].first, crash - 1)
+            items = [(node, _filled(rules, i, left)) for node in several for i in window.indexes(node) if _appends(rules, i)]
+            yield from _closed(rules, crash, items, strategy, items[-1][1].first, crash - 1)
 
 
 def all_but_one(rules: Rules) -> Iterator[Candidate]:
@@ -206,6 +227,21 @@ def all_but_one(rules: Rules) -> Iterator[Candidate]:
         alive = [index for index in alive if ends[index] > index + distance]
 
 
+def early_pages(rules: Rules) -> Iterator[Candidate]:
+    """D: what was stored to a mapped page is there in the moment before a sync, and what that has made durable is not."""
+    model = rules.model
+    settled = settled_by(rules) if model.early and not rules.profile.atomic else {}
+    syncs = [index for index, _ in model.syncs if index in settled]
+    for index, since in model.early.items():
+        for sync in _spread(syncs[bisect_left(syncs, since) : bisect_left(syncs, index)]):
+            gone = [i for i in (*settled[sync], *range(sync, index)) if model.owner(i) is not None]
+            by_node: dict[int, list[int]] = {}
+            for i in gone:
+                by_node.setdefault(model.owner(i) or NAMES, []).append(i)
+            items = [(node, lost) for node, several in by_node.items() for lost in runs(several, model.of_node[node])]
+            yield from _closed(rules, index + 1, items, "D", settled[sync][-1], index)
+
+
 Strategy = Callable[[Rules], Iterator[Candidate]]
 STRATEGIES: dict[str, tuple[Strategy, ...]] = {
     "A": (prefixes,),
@@ -213,7 +249,7 @@ STRATEGIES: dict[str, tuple[Strategy, ...]] = {
     "C": (names_without_data, data_without_names),
     "C2": (some_data,),
     "E": (torn, torn_before, zeros),
-    "D": (all_but_one,),
+    "D": (all_but_one, early_pages, garbage),
 }
 """In the order in which they are tried."""
 
@@ -260,7 +296,7 @@ def _without(rules: Rules, index: int, crash: int) -> Iterator[Candidate]:
         return
     ways = [Lost(index, index + 1)] if _is_free(rules, node, index, crash - 1) else []
     if rules.profile.zeros in ("inner", "any") and _appends(rules, index):
-        ways.append(_zero(rules, index))
+        ways.append(_filled(rules, index, ZEROS))
     for lost in ways:
         plan = rules.close(state(crash, [(node, lost)]))
         if plan and plan.losses and not _loses(rules, plan, crash - 1):
@@ -286,8 +322,8 @@ def _appends(rules: Rules, index: int) -> bool:
     return isinstance(change, Write) and rules.model.over[index] < change.length
 
 
-def _zero(rules: Rules, index: int) -> Lost:
-    return Lost(index, index + 1, rules.model.over[index], ALL, zero=True)
+def _filled(rules: Rules, index: int, left: int) -> Lost:
+    return Lost(index, index + 1, rules.model.over[index], ALL, left)
 
 
 def _spread(places: list[int]) -> list[int]:
@@ -300,9 +336,23 @@ def _spread(places: list[int]) -> list[int]:
 def _page_cuts(rules: Rules, index: int) -> list[int]:
     """Where a write can stop that is interrupted: the kernel copies page by page."""
     change = rules.model.changes[index]
-    if not isinstance(change, Write):
+    if not isinstance(change, Write) or change.since is not None:
         return []
     return _spread(list(range(-change.position % PAGE or PAGE, change.length, PAGE)))
+
+
+def _append_cuts(rules: Rules, index: int, change: Write) -> list[int]:
+    """Where pages begin in what a write has appended."""
+    over = rules.model.over[index]
+    return _spread(list(range(over + (-(change.position + over) % PAGE or PAGE), change.length, PAGE)))
+
+
+def _latest(rules: Rules, index: int) -> int:
+    """The last crash that can lose a change."""
+    crash = min(rules.durable[index], len(rules.model.changes))
+    while crash > index + 1 and rules.model.owner(crash - 1) is None:
+        crash -= 1
+    return crash
 
 
 def _torn_at(rules: Rules, index: int, crash: int) -> Iterator[Candidate]:
@@ -318,8 +368,8 @@ def _tears(rules: Rules, index: int, change: Write) -> Iterator[list[Lost]]:
     """What of a write can be lost: its first sectors, its last, those between; pages at the end, and zeros there or between."""
     over, length, position = rules.model.over[index], change.length, change.position
 
-    def part(lo: int, hi: int, zero: bool = False) -> Lost:
-        return Lost(index, index + 1, lo, ALL if hi == length else hi, zero)
+    def part(lo: int, hi: int, left: int = NOTHING) -> Lost:
+        return Lost(index, index + 1, lo, ALL if hi == length else hi, left)
 
     sectors = _spread(list(range(-position % rules.sector or rules.sector, over, rules.sector)))
     if not rules.profile.extents:
@@ -329,13 +379,13 @@ def _tears(rules: Rules, index: int, change: Write) -> Iterator[list[Lost]]:
         for first, last in [(sectors[0], sectors[-1])] if len(sectors) > 1 else []:
             yield [part(first, last)]
             yield [part(0, first), part(last, over)]
-    pages = _spread(list(range(over + (-(position + over) % PAGE or PAGE), length, PAGE)))
+    pages = _append_cuts(rules, index, change)
     for cut in pages:
         yield [part(cut, length)]
     if over < length and rules.profile.zeros in ("tail", "any"):
         for cut in [over, *pages]:
-            yield [part(cut, length, True)]
-        yield from ([part(over, cut, True), part(cut, length)] for cut in pages[:1])
+            yield [part(cut, length, ZEROS)]
+        yield from ([part(over, cut, ZEROS), part(cut, length)] for cut in pages[:1])
     if rules.profile.zeros in ("inner", "any"):
         for low, high in zip([over, *pages], pages, strict=False):
-            yield [part(low, high, True)]
+            yield [part(low, high, ZEROS)]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from faultlib.explore.crash.changes import Resize, Write
 from faultlib.explore.crash.content import PAGE
 from faultlib.explore.crash.guarantees import NEVER
-from faultlib.explore.crash.losses import ALL, Lost, runs
+from faultlib.explore.crash.losses import ALL, GARBAGE, NOTHING, Lost, runs
 
 if TYPE_CHECKING:
     from faultlib.explore.crash.profiles import Rules
 
-THERE, ZERO, GONE = 0, 1, 2
+THERE, JUNK, ZERO, GONE = 0, 1, 2, 3
 Piece = tuple[int, int, int]
-"""Bytes of a write, from and to, and what has become of them."""
+"""Bytes of a write, from and to, and what has become of them: GONE less what is left of them."""
 
 
 class Tear:
@@ -25,14 +25,15 @@ class Tear:
 
     `_stale` are the stretches of the file of which an earlier version is on the disk: nothing later can be there. `_end` is the
     size that is left of it when an append is lost, NEVER when none is. `_tail`: what is appended from now on can be zeros, or
-    lost. `_last_data`: the last write with appended data that are there, and how far.
+    lost. `_last_data`: the last write with appended data that are there, and how far. `_until`: when it really came to the crash.
     """
 
-    def __init__(self, rules: Rules, node: int, crash: int, order: int) -> None:
+    def __init__(self, rules: Rules, node: int, crash: int, order: int, until: int) -> None:
         self._rules = rules
         self._profile = rules.profile
         self._indexes = rules.model.of_node[node]
         self._crash = crash
+        self._until = until
         self._order = order
         self._stale: list[tuple[int, int]] = []
         self._end = NEVER
@@ -77,7 +78,7 @@ class Tear:
         """A change of the size, or of a stretch to zeros: as a whole there or not."""
         behind = index > self._order
         if wanted or behind:
-            if self._rules.can_lose(index, self._crash) and all(one.whole for one in wanted):
+            if self._rules.can_lose(index, self._until) and all(one.whole for one in wanted):
                 return [(0, 0, GONE)]
             if wanted or not self._profile.own_names:
                 return None
@@ -98,7 +99,7 @@ class Tear:
                 self._last_data = (index, write.length)
             return []
         pieces = self._pieces(index, write, wanted)
-        if any(what for _, _, what in pieces) and not self._rules.can_lose(index, self._crash):
+        if any(what for _, _, what in pieces) and not self._rules.can_lose(index, self._until):
             if wanted or self._is_stale(write, 0, write.length) or (behind and not self._profile.own_names):
                 return None
             self._end, self._tail = NEVER, False  # it is durable, and so is the size
@@ -126,7 +127,7 @@ class Tear:
         if place and found[place - 1][2] == GONE and found[place][2] == THERE:
             found[place][2] = self._nothing
         self._keep_zeros(found, over)
-        if place and found[place][2] == ZERO:
+        if place and found[place][2] in (JUNK, ZERO):
             found[place - 1][2] = GONE
         if profile.prefixes:
             gone = False
@@ -154,10 +155,16 @@ class Tear:
         asked = THERE
         for one in wanted:
             if (one.hi == ALL or one.hi > lo) and one.lo < hi:
-                asked = max(asked, self._nothing if one.zero and is_append else GONE)
+                asked = max(asked, self._instead(one.left) if is_append else GONE)
         if asked == THERE and self._is_stale(write, lo, hi):
             return self._nothing if is_append else GONE
         return asked
+
+    def _instead(self, left: int) -> int:
+        """What of that there can be."""
+        if left == NOTHING:
+            return GONE
+        return JUNK if left == GARBAGE and self._profile.garbage else self._nothing
 
     def _is_stale(self, write: Write, lo: int, hi: int) -> bool:
         low, high = write.position + lo, write.position + hi
@@ -218,7 +225,7 @@ def _as_losses(index: int, pieces: list[Piece]) -> Iterator[Lost]:
             last = last[0], hi, what
             continue
         if last and last[2]:
-            yield Lost(index, index + 1, last[0], last[1], last[2] == ZERO)
+            yield Lost(index, index + 1, last[0], last[1], GONE - last[2])
         last = lo, hi, what
     if last and last[2]:
-        yield Lost(index, index + 1, last[0], ALL if last[1] == length else last[1], last[2] == ZERO)
+        yield Lost(index, index + 1, last[0], ALL if last[1] == length else last[1], GONE - last[2])

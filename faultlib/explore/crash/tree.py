@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, DirEntry, Resize, Sync, Write, ZeroRange
-from faultlib.explore.crash.content import Content
+from faultlib.explore.crash.content import PAGE, Content
 from faultlib.inject.datalog import DataLog, LogEntry
 
 MOST_LINKS = 40
@@ -235,12 +235,25 @@ class Tree:
             return
         position = self.nodes[known].content.size if entry.position is None else entry.position
         for at, length in entry.data.pieces:
-            yield Write(entry.number, known, position, log, at, length)
+            if entry.operation.family == "mmap":
+                yield from self._stored(Write(entry.number, known, position, log, at, length, entry.began))
+            else:
+                yield Write(entry.number, known, position, log, at, length)
             position += length
         waits = entry.status & O_SYNC, entry.operation.name == "pwritev2" and entry.event.flags & (RWF_DSYNC | RWF_SYNC)
         if any(waits):
             data_only = O_SYNC not in waits and not (waits[1] and waits[1] & RWF_SYNC)
             yield Sync(entry.number, known, entry.number + 1, data_only, False)
+
+    @staticmethod
+    def _stored(write: Write) -> Iterator[Write]:
+        """Page by page: the kernel writes each of them back when it likes."""
+        done = 0
+        while done < write.length:
+            position = write.position + done
+            n = min(write.length - done, PAGE - position % PAGE)
+            yield write._replace(position=position, at=write.at + done, length=n)
+            done += n
 
     def _allocated(self, entry: LogEntry, known: int | None) -> Iterator[Change]:
         event = entry.event
@@ -311,15 +324,16 @@ class Tree:
         name, failed = entry.operation.name, entry.event.result < 0
         if name in ("sync", "syncfs"):
             yield Sync(entry.number, None, entry.began, False, failed)
-        elif name == "msync" and known is not None and entry.event.flags & MS_SYNC:  # all of the file, as most do it
-            yield Sync(entry.number, known, entry.began, True, failed)
+        elif name == "msync" and known is not None and entry.event.flags & MS_SYNC:
+            end = -(-(entry.position + entry.event.size) // PAGE) * PAGE
+            yield Sync(entry.number, known, entry.began, True, failed, entry.position, end)
         elif name in ("fsync", "fdatasync") and known is not None:
             yield Sync(entry.number, known, entry.began, name == "fdatasync", failed)
 
     def apply(self, change: Change) -> None:
         """Does a change to the tree."""
         match change:
-            case Write(_, number, position, source, at, length):
+            case Write(_, number, position, source, at, length, _):
                 node = self.nodes[number]
                 node.content = node.content.write(position, source, at, length)
             case Resize(_, number, size):

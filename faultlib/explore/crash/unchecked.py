@@ -176,7 +176,7 @@ class Files(Expected):
         first = moments[0].at
         indexes = self.model.of_node.get(found.node, [])
         later = indexes[bisect_left(indexes, first) : bisect_left(indexes, state.crash)]
-        whole = [lost for lost in state.lost(found.node) if not lost.lo and lost.hi == ALL and not lost.zero]
+        whole = [lost for lost in state.lost(found.node) if not lost.lo and lost.hi == ALL and not lost.left]
         return all(any(lost.first <= i < lost.last for lost in whole) for i in later)
 
     def _removed_for(self, node: int, view: View) -> str | None:

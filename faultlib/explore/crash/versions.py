@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from faultlib.explore.crash.changes import Change, DirChange, Resize, Write, ZeroRange
-from faultlib.explore.crash.content import DIGEST_BYTES, Content
-from faultlib.explore.crash.losses import ALL, Lost, State
+from faultlib.explore.crash.content import DIGEST_BYTES, Content, Garbage
+from faultlib.explore.crash.losses import ALL, GARBAGE, Lost, State
 from faultlib.explore.crash.model import NAMES, Model
 
 STRIDE = 32
@@ -62,7 +62,7 @@ class Versions:
             if first < place or first >= end:  # another part of the write before
                 continue
             content = self._done(content, range(place, first))
-            if one.lo or one.hi != ALL or one.zero:
+            if one.lo or one.hi != ALL or one.left:
                 parts = [part for part in lost[number:] if part.first == one.first]
                 content = partly(content, self._changes[first], parts)
             place = max(last, first + 1)
@@ -87,7 +87,7 @@ class Versions:
 def done(content: Content, change: Change) -> Content:
     """Returns the content after a change."""
     match change:
-        case Write(_, _, position, source, at, length):
+        case Write(_, _, position, source, at, length, _):
             return content.write(position, source, at, length)
         case Resize(_, _, size):
             return content.resize(size)
@@ -104,15 +104,24 @@ def partly(content: Content, change: Change, lost: Iterable[Lost]) -> Content:
         hi = change.length if part.hi == ALL else part.hi
         if part.lo > at:
             content = content.write(change.position + at, change.source, change.at + at, part.lo - at)
-        if part.zero and part.lo < hi:
-            content = content.resize(max(content.size, change.position + hi))
+        if part.left and part.lo < hi:
+            content = _longer(content, change.position + part.lo, change.position + hi, part.left)
         at = max(at, hi)
     if at < change.length:
         content = content.write(change.position + at, change.source, change.at + at, change.length - at)
     return content
 
 
+def _longer(content: Content, begin: int, end: int, left: int) -> Content:
+    """Returns the content with a size, but not the data that came with it."""
+    begin = max(begin, content.size)
+    if left == GARBAGE and begin < end:
+        return content.write(begin, _GARBAGE, begin, end - begin)
+    return content.resize(max(content.size, end))
+
+
 _EMPTY = Content()
+_GARBAGE = Garbage()
 
 
 class Names(NamedTuple):

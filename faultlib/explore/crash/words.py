@@ -11,7 +11,7 @@ from faultlib.explore.crash.causes import Cause
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.content import Content
 from faultlib.explore.crash.explorer import Failure
-from faultlib.explore.crash.losses import Lost, State
+from faultlib.explore.crash.losses import ALL, GARBAGE, Lost, State
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import PROFILES, Rules
 from faultlib.explore.crash.recording import Op, Recording
@@ -68,14 +68,18 @@ class Narrator:
         """Returns a call as a person would write it."""
         change, op = self._model.changes[index], self._op(index)
         match change:
-            case Write(_, node, position, _, _, length):
+            case Write(_, node, position, _, _, length, None):
                 return f"{op.name}({self.name(node, index)}, {length} bytes at {position})"
+            case Write(_, node, position, _, _, length, _):
+                return f"store to the mapped {self.name(node, index)}, {length} bytes at {position}"
             case Resize(_, node, size) if op.name.startswith(("open", "creat")):
                 return f"{op.name}({self.name(node, index)}, O_TRUNC)"
             case Resize(_, node, size):
                 return f"{op.name}({self.name(node, index)}, size {size})"
             case ZeroRange(_, node, position, length):
                 return f"{op.name}({self.name(node, index)}, {length} zeros at {position})"
+            case Sync(_, node, _, _, _, first, last) if node is not None and last is not None:
+                return f"{op.name}({self.name(node, index)}, {last - first} bytes at {first})"
             case Sync(_, node):
                 return f"{op.name}({self.name(node, index) if node is not None else ''})"
             case Close(_, node):
@@ -112,6 +116,8 @@ class Narrator:
 
     def _title(self, cause: Cause, files: tuple[str, ...]) -> str:
         name = files[0] if files else "the output"
+        if causes.has_garbage(cause.plan):
+            return f"{name} can hold garbage: it has its new size before its data are there"
         if cause.kept < 0:
             return f"the check refuses what was there before the run already, until {self.text(cause.lost)}"
         match cause.kind:
@@ -145,10 +151,18 @@ class Narrator:
             first = self._before(change.node, cause.plan.crash)
             then = self._disk.content(end, change.node).size
             before = f"{first.size} bytes before the run" if first else "not there before the run"
-            return f"{self.name(change.node, cause.plan.crash)} has {now} bytes then ({before}, {then} at its end)"
+            junk = self._garbage(cause.plan, change.node)
+            of_these = f", {junk} of them garbage," if junk else ""
+            return f"{self.name(change.node, cause.plan.crash)} has {now} bytes{of_these} then ({before}, {then} at its end)"
         if isinstance(change, DirChange):
             return f"{self.text(cause.lost)} has not happened then"
         return ""
+
+    def _garbage(self, plan: State, node: int) -> int:
+        """How many bytes of a file are of other files, or of none."""
+        lost = [one for one in plan.lost(node) if one.left == GARBAGE]
+        writes = [(one, self._model.changes[one.first]) for one in lost]
+        return sum((w.length if one.hi == ALL else one.hi) - one.lo for one, w in writes if isinstance(w, Write))
 
     def _before(self, node: int, crash: int) -> Content | None:
         """What a file's name led to before the run."""
@@ -185,27 +199,28 @@ class Narrator:
 
     def _timeline(self, cause: Cause) -> tuple[Step, ...]:
         rules = next((rules for rules in self._rules if self._is_allowed(rules, cause)), self._rules[0])
+        until = rules.until(cause.plan)
         lost = {i: one for _, one in cause.plan.items() for i in range(one.first, one.last)}
         end = min(len(self._model.changes), max(cause.plan.crash, cause.promised, cause.lost + 1, cause.kept + 1) + 1)
         return tuple(
             Step(
                 index, self.text(index), self.short(self._op(index).place), self._op(index).process,
-                self._fate(index, cause, lost, rules), {cause.lost: "lost", cause.kept: "kept"}.get(index, ""),
+                self._fate(index, cause, lost, rules, until), {cause.lost: "lost", cause.kept: "kept"}.get(index, ""),
             )
             for index in range(end)
             if not isinstance(self._model.changes[index], Close)
         )  # fmt: skip
 
-    def _fate(self, index: int, cause: Cause, lost: dict[int, Lost], rules: Rules) -> str:
+    def _fate(self, index: int, cause: Cause, lost: dict[int, Lost], rules: Rules, until: int) -> str:
         if self._model.owner(index) is None:
-            return "kept" if index < max(cause.plan.crash, cause.promised) else "never"
+            return "kept" if index < max(until, cause.promised) else "never"
         if index >= cause.plan.crash:
             return "lost" if index < cause.promised else "never"
         one = lost.get(index)
         owner = self._model.owner(index)
         if one and any(node == (owner or NAMES) for node, other in cause.plan.items() if other == one):
-            return "lost" if one.lo == 0 and one.hi < 0 and not one.zero else "partly"
-        return "durable" if rules.durable[index] < cause.plan.crash else "kept"
+            return "lost" if one.lo == 0 and one.hi < 0 and not one.left else "partly"
+        return "durable" if rules.durable[index] < until else "kept"
 
     def _fingerprint(self, cause: Cause, files: tuple[str, ...]) -> str:
         """The same as long as the functions and files are the same, whatever line they are on."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from faultlib.explore.crash.changes import DirChange, Resize, Write, ZeroRange
-from faultlib.explore.crash.losses import ALL, Lost, State
+from faultlib.explore.crash.content import Garbage
+from faultlib.explore.crash.losses import ALL, GARBAGE, NOTHING, ZEROS, Lost, State
 from faultlib.explore.crash.model import NAMES
 from tests.explore.crash.small import Program, Step
 
@@ -20,7 +21,9 @@ STEPS = st.one_of(
     st.tuples(st.just("truncate"), FILE, AT),
     st.tuples(st.just("zero"), FILE, AT, AT),
     st.tuples(st.sampled_from(["fsync", "fdatasync", "failing_fsync"]), ANY),
+    st.tuples(st.just("msync"), FILE, AT, AT),
     st.tuples(st.just("dsync_write"), FILE, AT, DATA),
+    st.tuples(st.just("store"), FILE, AT, DATA, st.integers(0, 5)),
     st.tuples(st.just("replace"), FILE, DATA),
     st.tuples(st.just("rename"), FILE, FILE),
     st.tuples(st.just("unlink"), FILE),
@@ -71,14 +74,14 @@ def losses(draw: st.DrawFn, program: Program, crash: int, most: int = 3) -> list
         if isinstance(change, Write) and draw(st.booleans()):
             lo = draw(st.integers(0, 4)) * 512 % change.length
             hi = draw(st.sampled_from([ALL, change.length, min(change.length, lo + 512), (lo + change.length + 1) // 2]))
-            items.append((node, Lost(index, index + 1, lo, hi, draw(st.booleans()))))
+            items.append((node, Lost(index, index + 1, lo, hi, draw(st.sampled_from([NOTHING, ZEROS, GARBAGE])))))
         else:
             items.append((node, Lost(index, draw(st.integers(index + 1, crash)))))
     return items
 
 
 def remains(program: Program, plan: State) -> dict[int, list[int]]:
-    """For each change what is left of it, byte by byte: 0 it is there, 1 zeros, 2 nothing. A change of names is one byte."""
+    """For each change what is left of it, byte by byte: 0 it is there, 1 garbage, 2 zeros, 3 nothing. A change of names is one byte."""
     found = {}
     for index, node in owned(program, plan.crash):
         change = program.changes[index]
@@ -87,7 +90,7 @@ def remains(program: Program, plan: State) -> dict[int, list[int]]:
         for lost in plan.lost(node):
             if lost.first <= index < lost.last:
                 hi = length if lost.hi == ALL else lost.hi
-                left[lost.lo : hi] = [max(2 - lost.zero, old) for old in left[lost.lo : hi]]
+                left[lost.lo : hi] = [max(3 - lost.left, old) for old in left[lost.lo : hi]]
     return found
 
 
@@ -98,7 +101,7 @@ def plain_tree(program: Program, plan: State) -> dict[bytes, bytes | None]:
     for index, left in remains(program, plan).items():
         change = program.changes[index]
         match change:
-            case Write(_, node, position, source, at, length):
+            case Write(_, node, position, source, at, length, _):
                 _write(files.setdefault(node, bytearray()), position, source.read(at, length), left)
             case Resize(_, node, size) if not left[0]:
                 data = files.setdefault(node, bytearray())
@@ -116,7 +119,9 @@ def plain_tree(program: Program, plan: State) -> dict[bytes, bytes | None]:
 
 def _write(data: bytearray, position: int, new: bytes, left: list[int]) -> None:
     for i, fate in enumerate(left):
-        if fate < 2:
+        if fate == 1 and position + i >= len(data):
+            data.extend(bytes(position + i - len(data)) + Garbage().read(position + i, 1))
+        if fate < 3:
             data.extend(bytes(max(0, position + i + 1 - len(data))))
         if fate == 0:
             data[position + i] = new[i]

@@ -7,8 +7,8 @@ from itertools import product
 from typing import Any
 
 from faultlib.explore.crash.changes import Ack, Change, DirChange, DirEntry, Resize, Sync, Write, ZeroRange
-from faultlib.explore.crash.content import PAGE, Bytes, Content
-from faultlib.explore.crash.losses import Lost, State
+from faultlib.explore.crash.content import PAGE, Bytes, Content, Garbage
+from faultlib.explore.crash.losses import GARBAGE, NOTHING, ZEROS, Lost, State
 from faultlib.explore.crash.model import NAMES, Initial, Model
 from faultlib.explore.crash.profiles import Rules
 from faultlib.explore.crash.tree import Node, Tree
@@ -19,7 +19,7 @@ ROOT = 1
 
 
 class Program:
-    """Steps on a tree below /r. A file's data are letters, each for `unit` bytes; a dot is zeros."""
+    """Steps on a tree below /r. A file's data are letters, each for `unit` bytes; a dot is zeros, # garbage."""
 
     def __init__(self, steps: Sequence[Step], first: dict[str, str] | None = None, unit: int = PAGE) -> None:
         self.unit = unit
@@ -84,6 +84,17 @@ class Program:
     def _pwrite(self, entry: int, path: str, at: float, data: str) -> Iterator[Change]:
         yield Write(entry, self._at(path), int(at * self.unit), Bytes(b"junk" + self._bytes(data)), 4, len(data) * self.unit)
 
+    def _store(self, entry: int, path: str, at: float, data: str, since: int) -> Iterator[Change]:
+        """To mapped pages, found now, and not there when entry `since` began. Behind the end of the file stores go nowhere."""
+        number = self._at(path)
+        begin, size = int(at * self.unit), self.tree.nodes[number].content.size
+        end = min(begin + len(data) * self.unit, size)
+        while begin < end:
+            stop = min(end, begin // PAGE * PAGE + PAGE)
+            source = Bytes(self._bytes(data)[begin - int(at * self.unit) :])
+            yield Write(entry, number, begin, source, 0, stop - begin, since)
+            begin = stop
+
     def _dsync_write(self, entry: int, path: str, at: float, data: str) -> Iterator[Change]:
         yield from self._pwrite(entry, path, at, data)
         yield Sync(entry, self._at(path), entry + 1, True, False)
@@ -113,6 +124,12 @@ class Program:
     def _fdatasync(self, entry: int, path: str) -> Iterator[Change]:
         yield Sync(entry, self._at(path), entry, True, False)
 
+    def _msync(self, entry: int, path: str, at: float, length: float) -> Iterator[Sync]:
+        yield Sync(entry, self._at(path), entry, True, False, int(at * self.unit), int((at + length) * self.unit))
+
+    def _failing_msync(self, entry: int, path: str, at: float, length: float) -> Iterator[Change]:
+        yield from (sync._replace(failed=True) for sync in self._msync(entry, path, at, length))
+
     def _failing_fsync(self, entry: int, path: str) -> Iterator[Change]:
         yield Sync(entry, self._at(path), entry, False, True)
 
@@ -139,8 +156,8 @@ class Program:
         return " ".join(sorted(found))
 
     def _letters(self, data: bytes) -> str:
-        units = [data[i : i + self.unit] for i in range(0, len(data), self.unit)]
-        return "".join(self._letter(unit) for unit in units)
+        units = [(i, data[i : i + self.unit]) for i in range(0, len(data), self.unit)]
+        return "".join("#" if unit == Garbage().read(at, self.unit) else self._letter(unit) for at, unit in units)
 
     def _letter(self, unit: bytes) -> str:
         if len(unit) == self.unit and unit == unit[:1] * self.unit:
@@ -162,12 +179,13 @@ class Program:
             parts = [
                 (i, lo, hi) for i in range(crash) if self.model.owner(i) is not None for lo, hi in self.pieces(i, rules.sector)
             ]
-            kinds = [(0, 1, 2) if isinstance(self.changes[i], Write) else (0, 2) for i, _, _ in parts]
+            of_a_write = (None, NOTHING, ZEROS, GARBAGE) if rules.profile.garbage else (None, NOTHING, ZEROS)
+            kinds = [of_a_write if isinstance(self.changes[i], Write) else (None, NOTHING) for i, _, _ in parts]
             for fates in product(*kinds):
                 items = [
-                    (self.model.owner(i) or NAMES, Lost(i, i + 1, lo, hi, fate == 1))
-                    for (i, lo, hi), fate in zip(parts, fates, strict=True)
-                    if fate
+                    (self.model.owner(i) or NAMES, Lost(i, i + 1, lo, hi, left))
+                    for (i, lo, hi), left in zip(parts, fates, strict=True)
+                    if left is not None
                 ]
                 plan = rules.canonical(State(crash, tuple((node, (lost,)) for node, lost in items)))
                 if rules.allows(plan):

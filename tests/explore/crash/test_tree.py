@@ -98,6 +98,18 @@ def test_an_append_is_placed_at_the_size_that_the_file_had(tmp_path: Path) -> No
     assert sum(pieces[-1]) == 300015
 
 
+def test_a_sync_of_a_part_of_a_mapping(tmp_path: Path) -> None:
+    """Of its pages, and only if it waits."""
+    code = (
+        "import ctypes, mmap, os; f = os.open('f', os.O_RDWR | os.O_CREAT); os.ftruncate(f, 40960)\n"
+        "m = mmap.mmap(f, 36864, offset=4096); m.flush(8192, 5000); m.flush(4096, 32768); at = ctypes.addressof(ctypes.c_char.from_buffer(m))\n"
+        "assert not ctypes.CDLL(None).msync(ctypes.c_void_p(at), 4096, 1)"
+    )
+    _, changes = traced([sys.executable, "-c", code], tmp_path / "root", tmp_path / "copy")
+    parts = [(change.first, change.last, change.data_only) for change in changes if isinstance(change, Sync)]
+    assert parts == [(12288, 20480, True), (8192, 40960, True)]
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     """A tree in which somebody else was at work is no tree of the program's."""
     root, copy = tmp_path / "root", tmp_path / "copy"

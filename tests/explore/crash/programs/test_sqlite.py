@@ -13,6 +13,7 @@ import sqlite3
 db = sqlite3.connect("a.db", isolation_level=None)
 db.execute("pragma journal_mode={0}")
 db.execute("pragma synchronous={1}")
+db.execute("pragma mmap_size={2}")
 for n in range(3):
     db.execute("begin")
     db.executemany("insert into t values (?, ?)", [(n, "new" * 20)] * 5)
@@ -42,19 +43,19 @@ db.executescript("pragma synchronous=off; update t set b = 'new'; delete from t 
 """
 
 
-def explored(lab: Lab, journal: str, synchronous: str) -> Outcome:
+def explored(lab: Lab, journal: str, synchronous: str, mapped: int = 0) -> Outcome:
     db = sqlite3.connect(lab.here / "a.db")
     db.execute(f"pragma journal_mode={journal}")
     db.execute("create table t(a, b)")
     db.executemany("insert into t values (-1, ?)", [("old" * 20,)] * 200)
     db.commit()
     db.close()
-    return lab.crash_python(PROGRAM.format(journal, synchronous), check=CHECK)
+    return lab.crash_python(PROGRAM.format(journal, synchronous, mapped), check=CHECK)
 
 
 def test_rollback_journal_with_full_has_exactly_one_durability_finding(lab: Lab) -> None:
     outcome = explored(lab, "delete", "full")
-    outcome.assert_found((UNNAMED, "app.py:9", "app.py:10"))
+    outcome.assert_found((UNNAMED, "app.py:10", "app.py:11"))
     (finding,) = outcome.findings
     assert finding["profiles"] == POWER_CUT
     assert finding["lost"]["text"] == "unlink(a.db-journal)"
@@ -68,8 +69,13 @@ def test_clean(lab: Lab, journal: str, synchronous: str) -> None:
     explored(lab, journal, synchronous).assert_clean()
 
 
+@pytest.mark.parametrize(("journal", "synchronous"), [("delete", "extra"), ("wal", "full")])
+def test_clean_with_a_mapped_database(lab: Lab, journal: str, synchronous: str) -> None:
+    explored(lab, journal, synchronous, mapped=1 << 20).assert_clean()
+
+
 def test_write_ahead_log_with_normal_loses_acknowledged_rows_only(lab: Lab) -> None:
-    explored(lab, "wal", "normal").assert_found((UNSYNCED, "app.py:9", "app.py:10"))
+    explored(lab, "wal", "normal").assert_found((UNSYNCED, "app.py:10", "app.py:11"))
 
 
 def test_off_is_found_to_tear_the_database(lab: Lab) -> None:
