@@ -106,11 +106,8 @@ static uint32_t say(const uintptr_t *addresses, unsigned n)
 /* As in unwind.c: a torn entry fits nothing. */
 static struct { uint64_t key, text; } known[KNOWN];
 
-/* The interned places of the call and of its callers, innermost first; 0: none is known. */
-uint32_t fl_native_stack(void)
+static uint32_t text_of(const uintptr_t *addresses, unsigned n)
 {
-    uintptr_t addresses[FRAMES_KEPT];
-    unsigned n = fl_unwind(addresses, FRAMES_KEPT);
     if (!n)
         return 0;
     uint64_t hash = n;
@@ -126,4 +123,19 @@ uint32_t fl_native_stack(void)
     __atomic_store_n(&known[at].text, text, __ATOMIC_RELAXED);
     __atomic_store_n(&known[at].key, hash ^ text, __ATOMIC_RELAXED);
     return (uint32_t)text;
+}
+
+/* The interned places of the call and of its callers, innermost first; 0: none is known. */
+__attribute__((noinline)) uint32_t fl_native_stack(unsigned op)
+{
+    struct fl_trail trail;
+    uintptr_t addresses[FRAMES_KEPT];
+    uint32_t text;
+    trail.base = (uintptr_t)__builtin_dwarf_cfa() - sizeof(void *);
+    trail.n = 0;
+    if (fl_likely(fl_trail_known(trail.base, op, &text)))
+        return text;
+    text = text_of(addresses, fl_unwind(addresses, FRAMES_KEPT, &trail));
+    fl_trail_keep(&trail, op, text);
+    return text;
 }

@@ -220,7 +220,7 @@ void fl_python_before_fork(void);
 void fl_python_after_fork(int in_child);
 
 /* native.c */
-uint32_t fl_native_stack(void);
+uint32_t fl_native_stack(unsigned op);
 
 /* effects/: carry out one decision; the result as libc would give it */
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);

@@ -8,7 +8,7 @@
 #include <link.h>
 #include <sys/auxv.h>
 
-#define PAGE 4096ul
+#define PAGE FL_PAGE
 #define MOST_BYTES ((PAGE - 1) * PAGE) /* of a stack */
 #define MOST_FRAMES 128
 #define KNOWN 1024
@@ -84,22 +84,25 @@ static union fl_layout_of layout_of(uintptr_t address)
     return layout;
 }
 
-/* Of the stack, [low, high) is known to be readable, and from earlier [known_low, known_high). */
-struct walk { uintptr_t address, low, high, known_low, known_high, sp, frame; };
+/* Of the stack, [low, high) is known to be readable, and from earlier [known_low, known_high). The frame pointer is at frame_at
+ * once that is known; most functions have no use for it. */
+struct walk {
+    uintptr_t address, low, high, known_low, known_high, sp, frame_at;
+    struct fl_trail *trail;
+};
 
-/* What the thread has seen of its stack. There is no gap in it, so it is one stack. In one word, since handlers come here too. */
 static void recall(struct walk *w)
 {
-    uintptr_t sp = w->sp;
-    w->known_low = fl_thread.stack_seen & ~(PAGE - 1);
-    w->known_high = w->known_low + fl_thread.stack_seen % PAGE * PAGE;
-    w->low = sp - w->known_low < w->known_high - w->known_low ? w->known_low : sp & ~(PAGE - 1);
+    w->known_low = fl_stack_low(fl_thread.stack_seen);
+    w->known_high = fl_stack_high(fl_thread.stack_seen);
+    w->low = w->sp - w->known_low < w->known_high - w->known_low ? w->known_low : w->sp & ~(PAGE - 1);
     w->high = w->low == w->known_low ? w->known_high : w->low + PAGE;
 }
 
+/* In one word, since handlers come here too. */
 static void remember(const struct walk *w) { fl_thread.stack_seen = w->low | (w->high - w->low) / PAGE; }
 
-static inline int load(struct walk *w, uintptr_t at, uintptr_t *value)
+static int can_read(struct walk *w, uintptr_t at)
 {
     if (at - w->low >= MOST_BYTES)
         return 0;
@@ -111,28 +114,61 @@ static inline int load(struct walk *w, uintptr_t at, uintptr_t *value)
         else
             return 0;
     }
+    return 1;
+}
+
+static inline int load(struct walk *w, uintptr_t at, uintptr_t *value)
+{
+    struct fl_trail *trail = w->trail;
+    if (!can_read(w, at))
+        return 0;
     *value = *(const uintptr_t *)at;
+    if (at < trail->base)
+        return 1;
+    if (trail->n < FL_TRAIL_WORDS) {
+        trail->above[trail->n] = (uint32_t)(at - trail->base);
+        trail->words[trail->n] = *value;
+    }
+    trail->n += trail->n <= FL_TRAIL_WORDS;
+    return 1;
+}
+
+/* The frame pointer as it was in the function that the walk has come to. In our own frames it is anything, and no trail tells it. */
+static int load_frame(struct walk *w, uintptr_t *frame)
+{
+    if (!w->frame_at || !load(w, w->frame_at, frame))
+        return 0;
+    if (w->frame_at < w->trail->base)
+        w->trail->n = FL_TRAIL_WORDS + 1;
     return 1;
 }
 
 /* From a frame to the one that called it. */
 static inline int step(struct walk *w, union fl_layout_of layout)
 {
-    uintptr_t end = (layout.by_frame ? w->frame : w->sp) + 8 * layout.words, at = end - 8 * layout.saved;
+    uint64_t words = layout.words, saved = layout.saved;
+    uintptr_t from = w->sp;
+    if (layout.by_frame && !load_frame(w, &from))
+        return 0;
+    uintptr_t end = from + 8 * words, at = end - 8 * saved;
     if (end <= w->sp || end % 8 || !load(w, end - 8, &w->address))
         return 0;
-    if (layout.saved && (at < w->sp || !load(w, at, &w->frame)))
+    if (saved && at < w->sp)
         return 0;
+    if (saved)
+        w->frame_at = at;
     w->sp = end;
     return 1;
 }
 
-unsigned fl_unwind(uintptr_t *addresses, unsigned room)
+unsigned fl_unwind(uintptr_t *addresses, unsigned room, struct fl_trail *trail)
 {
-    struct walk w;
+    struct walk w = {.trail = trail};
+    uintptr_t frame;
     unsigned n = 0, in_program = 0;
     __asm__ volatile("leaq 1f(%%rip), %0\n\tmovq %%rsp, %1\n\tmovq %%rbp, %2\n1:"
-                     : "=&r"(w.address), "=&r"(w.sp), "=&r"(w.frame));
+                     : "=&r"(w.address), "=&r"(w.sp), "=&r"(frame));
+    w.frame_at = (uintptr_t)&frame;
     recall(&w);
     for (int i = 0; i < MOST_FRAMES && (n < room || !in_program); i++) {
         union fl_layout_of layout = layout_of(w.address);
@@ -148,9 +184,9 @@ unsigned fl_unwind(uintptr_t *addresses, unsigned room)
     return n;
 }
 #else
-unsigned fl_unwind(uintptr_t *addresses, unsigned room)
+unsigned fl_unwind(uintptr_t *addresses, unsigned room, struct fl_trail *trail)
 {
-    (void)addresses, (void)room, (void)look_at;
+    (void)addresses, (void)room, (void)trail, (void)look_at;
     return 0;
 }
 #endif

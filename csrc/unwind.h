@@ -36,8 +36,25 @@ union fl_layout_of fl_layout_at(const struct fl_object *object, uintptr_t pc);
 int fl_find_object(uintptr_t address, struct fl_object *object);
 int fl_is_readable(uintptr_t address, size_t bytes);
 
+/* The words of the stack that a walk has gone by, each so many bytes above `base`; more than there is room for: it cannot be told. */
+#define FL_TRAIL_WORDS 32
+struct fl_trail {
+    uintptr_t base;
+    uint32_t n, above[FL_TRAIL_WORDS];
+    uintptr_t words[FL_TRAIL_WORDS];
+};
+
 /* The return addresses of the program and its libraries (not libc, nor the shim), innermost first. Where there is no room for
- * all of them, the last is the first one in the program itself. */
-unsigned fl_unwind(uintptr_t *addresses, unsigned room);
+ * all of them, the last is the first one in the program itself. The caller's own return address lies at the trail's base. */
+unsigned fl_unwind(uintptr_t *addresses, unsigned room, struct fl_trail *trail);
+
+/* What a thread has seen of its stack: its lowest page and the number of pages, in one word. There is no gap in it. */
+#define FL_PAGE 4096ul
+static inline uintptr_t fl_stack_low(uint64_t seen) { return seen & ~(FL_PAGE - 1); }
+static inline uintptr_t fl_stack_high(uint64_t seen) { return fl_stack_low(seen) + seen % FL_PAGE * FL_PAGE; }
+
+/* trail.c: what was kept of such a walk, if it would go the same way again. `op`: not every call is to drive out every other. */
+int fl_trail_known(uintptr_t base, unsigned op, uint32_t *text);
+void fl_trail_keep(const struct fl_trail *trail, unsigned op, uint32_t text);
 
 #endif

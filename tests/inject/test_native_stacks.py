@@ -352,6 +352,57 @@ def test_any_stack(build: Build, tmp_path: Path, flags: tuple[str, ...]) -> None
     assert [found[-1] for found in renames[:15]] == ["main"] * 15
 
 
+THREADS = r"""
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+static void __attribute__((noinline)) handler(int n) { (void)n; rmdir("handler"); __asm__(""); }
+static void __attribute__((noinline)) first(void) { unlink("first"); __asm__(""); }
+static void __attribute__((noinline)) second(void) { unlink("second"); __asm__(""); }
+static void __attribute__((noinline)) deep(int n) { volatile char room[600]; room[0] = 0; if (n) deep(n - 1); else first(); room[1] = 0; }
+static void *work(void *x)
+{
+    long depth = (long)x;
+    for (int i = 0; i < 20; i++) {
+        deep(i % 2 ? depth : 0);
+        second();
+    }
+    return x;
+}
+int main(void)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct itimerval often = {{0, 500}, {0, 500}}, never = {0};
+    sigaction(SIGALRM, &action, 0);
+    setitimer(ITIMER_REAL, &often, 0);
+    for (int i = 0; i < 60; i++) {
+        pthread_t threads[3];
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, 65536 << i % 3);
+        for (long n = 0; n < 3; n++)
+            pthread_create(&threads[n], &attributes, work, (void *)(n * 10));
+        for (int n = 0; n < 3; n++)
+            pthread_join(threads[n], 0);
+    }
+    setitimer(ITIMER_REAL, &never, 0);
+    return 0;
+}
+"""
+
+
+def test_threads_come_and_go_and_handlers_come_in_between(build: Build, tmp_path: Path) -> None:
+    events = recorded(tmp_path, build(THREADS, "-O1", "-fno-optimize-sibling-calls"))
+    first = [tuple(found) for found in functions(events, "unlink", "first")]
+    assert {(found[:2], found[-1]) for found in first} <= {(("first", "deep"), "work"), (("first", "deep"), "deep")}
+    assert {len(found) for found in first} == {3, 13, 16}
+    assert functions(events, "unlink", "second") == [["second", "work"]] * 3600
+    assert {found[0] for found in functions(events, "rmdir", "handler")} == {"handler"}
+
+
 LYING = r"""
 #include <stdio.h>
 #include <sys/mman.h>
