@@ -83,6 +83,7 @@ struct fl_thread {
     uintptr_t lock_frame; /* the stack of the call that holds the data log's lock, or is about to */
     uintptr_t outer_frame; /* what that was before */
     struct fl_run run;    /* what handlers have written to the file of such a call in the middle of it, the last of it */
+    uint64_t stack_seen;  /* unwind.c */
     uint32_t dumping;     /* its Python stack is being asked for: what is called now is nobody's operation */
     struct fl_thread_counter counters[FL_LIVE_RULES];
 };
@@ -230,7 +231,7 @@ void fl_python_before_fork(void);
 void fl_python_after_fork(int in_child);
 
 /* native.c */
-uint32_t fl_native_stack(const long *arguments);
+uint32_t fl_native_stack(unsigned op);
 
 /* effects/: carry out one decision; the result as libc would give it */
 typedef long (*fl_effect_fn)(struct fl_frame *f, const struct fl_choice *choice);

@@ -9,7 +9,7 @@ uint32_t fl_stack(struct fl_frame *f)
     int error = errno;
     f->stacked = 1;
     if (f->proc)
-        f->stack = f->proc->flags & FL_PROC_PYTHON ? fl_python_stack() : fl_native_stack(f->a);
+        f->stack = f->proc->flags & FL_PROC_PYTHON ? fl_python_stack() : fl_native_stack(f->op);
     errno = error;
     return f->stack;
 }

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from faultlib.inject import symbols
+from faultlib.inject import native
 
 _LINE = re.compile(r'  File (?:"(?P<file>.*)"|(?P<unknown>\?\?\?)), line (?P<line>\d+|\?\?\?) in (?P<function>.*)')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
-# The standard library and installed packages, wherever Python was installed; and what is frozen into it.
-_NOT_OWN = re.compile(r"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?(?:\.zip)?/|/(?:site|dist)-packages/|^<frozen ")
-
-_LIBRARY = re.compile(r"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?(?:\.zip)?/(?!(?:site|dist)-packages/)|^<frozen ")
-_NATIVE = b"native\t"
+# The standard library and installed packages, wherever Python was installed; and what is frozen into it. For other programs, the
+# system's libraries and headers.
+_LIBRARY = re.compile(rf"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?(?:\.zip)?/(?!(?:site|dist)-packages/)|^<frozen |{native.SYSTEM}")
+_NOT_OWN = re.compile(rf"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?(?:\.zip)?/|/(?:site|dist)-packages/|^<frozen |{native.SYSTEM}")
 
 
 class Frame(NamedTuple):
-    """One line of source on the stack. `line` is 0 where it is not known, as in programs that are not Python's."""
+    """One line of source on the stack. `line` is 0 where it is not known, as in programs without debug information."""
 
     file: str
     line: int
@@ -34,11 +32,10 @@ class Frame(NamedTuple):
 def parse(text: bytes) -> tuple[Frame, ...]:
     """Reads a stack in the words of Python's faulthandler, innermost frame first; what is no frame is left out.
 
-    Of other programs it is one frame: the executable and its nearest function.
+    Of other programs it is the frames of the executable and its libraries, in the words of the shim.
     """
-    if text.startswith(_NATIVE):
-        file, offset = text.removeprefix(_NATIVE).rsplit(b"\t", 1)
-        return (Frame(os.fsdecode(file), 0, symbols.name(os.fsdecode(file), int(offset, 16))),)
+    if text.startswith(native.MARK):
+        return tuple(Frame(*place) for place in native.places(text))
     return tuple(frame for frame in map(_frame, text.decode("utf-8", "replace").splitlines()) if frame)
 
 
@@ -59,7 +56,7 @@ def _unescape(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_own(file: str) -> bool:
-    """Whether the file belongs to the program, and not to Python's library or an installed package."""
+    """Whether the file belongs to the program, and not to Python's library, an installed package or the system."""
     return not _NOT_OWN.search(file)
 
 

@@ -18,7 +18,7 @@ RULE = "write:error=EIO:path=*/x"
 MAIN = "from faultlib.__main__ import main; main()"
 MOST, MOST_WITH_A_RULE = 60, 75
 HEAVY = {
-    "ast", "asyncio", "click", "dataclasses", "difflib", "gettext", "inspect", "jinja2", "json", "pathlib", "platform", "psutil", "pydantic",
+    "ast", "asyncio", "click", "dataclasses", "difflib", "elftools", "gettext", "inspect", "jinja2", "json", "pathlib", "platform", "psutil", "pydantic",
     "random", "rich", "selectors", "shutil", "socket", "subprocess", "tempfile", "typing", "urllib", "uuid", "yaml",
 }  # fmt: skip
 OF_RULES = {f"faultlib.inject.{name}" for name in ("grammar", "rules", "check", "effects", "ops", "live", "clock", "events")}
