@@ -25,6 +25,9 @@ def main() -> None:
         _say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
         _let_go()
         sys.exit(FaultlibError.exit_code)
+    except Exception:  # 1, which Python ends with, means that something was found
+        sys.excepthook(*sys.exc_info())
+        sys.exit(FaultlibError.exit_code)
 
 
 def _open_streams() -> None:

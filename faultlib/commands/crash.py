@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ from faultlib.errors import UsageError
 if TYPE_CHECKING:
     from faultlib.explore.crash.explorer import Budget
 
-HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
+HELD, VIOLATED, INCONCLUSIVE, INTERRUPTED = 0, 1, 3, 128 + signal.SIGINT
 
 
 @click.command("crash", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -33,7 +36,7 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 @click.option("--timeout", type=float, default=10.0, show_default=True, metavar="S", help="For one check.")
 @click.option("--status", type=int, default=0, show_default=True, metavar="N", help="What CMD ends with when nothing fails.")
 @click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one begun before goes on.")
-@click.option("--report", "reports", multiple=True, type=click.Path(path_type=Path), help="Write it: .html .md .json .sarif")
+@click.option("--report", "reports", multiple=True, type=declared.ReportFile(), help="Write it: .html .md .json .sarif")
 @click.option("--baseline", "known", type=click.Path(path_type=Path), help="Known findings, accepted: a report in JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @click.option("--nested", is_flag=True, help="Crash the recovery, too.")
@@ -43,7 +46,7 @@ HELD, VIOLATED, INCONCLUSIVE = 0, 1, 3
 def command(
     check: str | None, recover: str | None, acks: Sequence[str], roots: Sequence[Path], outside: Sequence[str],
     profiles: Sequence[str], sector: int, budget: str | None, jobs: int | None, timeout: float, status: int,
-    folder: Path | None, reports: Sequence[Path], known: Path | None, as_json: bool, nested: bool, failing_fsync: bool,
+    folder: Path | None, reports: Sequence[str], known: Path | None, as_json: bool, nested: bool, failing_fsync: bool,
     strict: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
     """Run CMD once on a copy, then look at every state that a kill or a power cut can leave of its files.
@@ -55,13 +58,12 @@ def command(
 
     The exit status is 0 if all states hold, 1 for violations, 2 for what makes no sense, 3 if nothing can be said.
     """
-    import os
-
     from faultlib.commands.progress import Progress
     from faultlib.explore.crash.campaign import Spec, explore
     from faultlib.explore.crash.further import joined
     from faultlib.explore.crash.losses import State
     from faultlib.explore.crash.nested import check_nested, second_crashes
+    from faultlib.explore.crash.place import Busy
     from faultlib.explore.crash.profiles import PROFILES
     from faultlib.explore.crash.syncs import failed_syncs
     from faultlib.explore.finding import VIOLATION
@@ -74,13 +76,19 @@ def command(
         read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, status=status, outside=tuple(outside),
     )  # fmt: skip
     for path in reports:
-        core.format_of(str(path))
+        core.format_of(path)
     if nested:
         check_nested(spec)
     passed = list[State]()
     accepted = baseline.read(str(known)) if known else None
-    with Progress(sys.stderr) as progress:
-        campaign = explore(spec, progress.tell, passed=passed)
+    with _interruptible(spec.folder), Progress(sys.stderr) as progress:
+        try:
+            campaign = explore(spec, progress.tell, passed=passed)
+        except Busy:  # somebody else has found the same number to be free
+            if folder:
+                raise
+            spec = spec._replace(folder=new_folder(cwd))
+            campaign = explore(spec, progress.tell, passed=passed)
         if nested:
             campaign = joined(campaign, second_crashes(spec, passed, progress.tell))
         if failing_fsync:
@@ -88,14 +96,24 @@ def command(
     if accepted:
         campaign, remarks = baseline.compare(campaign, accepted)
         say_notes(remarks)
-    for path in reports:
-        core.write(campaign, str(path))
     if as_json:
         core.write(campaign, "-", "json")
     else:
         text.show(campaign, sys.stdout)
+    for path in reports:
+        core.write(campaign, path)
     wanted = [finding for finding in campaign.findings if strict or finding.severity == VIOLATION]
     sys.exit(VIOLATED if wanted else INCONCLUSIVE if campaign.is_inconclusive else HELD)
+
+
+@contextmanager
+def _interruptible(folder: Path) -> Iterator[None]:
+    """1, which click ends with, would mean that something was found."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"faultlib: interrupted; --campaign {os.path.relpath(folder)} goes on where it was", err=True)
+        sys.exit(INTERRUPTED)
 
 
 def new_folder(cwd: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -27,6 +28,23 @@ class CellError(FaultlibError):
     """What this machine does not let a cell do."""
 
     slug = "cell"
+
+
+class NoRoom(FaultlibError):
+    """A disk is full, or the memory that stands for one: nothing is wrong with what was being done."""
+
+    slug = "no-room"
+    exit_code = 3
+
+    @classmethod
+    def of(cls, error: OSError) -> FaultlibError:
+        """Returns what an error amounts to."""
+        where = f"{error.filename}: " if error.filename else ""
+        kind = cls if error.errno in FULL else CellError
+        return kind(f"{where}{error.strerror or error}")
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _call(name: str, *arguments: object) -> None:
@@ -192,8 +210,8 @@ def call(work: Callable[[], Any], *, isolated: bool = True) -> Any:
         os.close(reader)
         try:
             answer({"result": work()})
-        except FaultlibError as error:
-            failed(error)
+        except (FaultlibError, OSError) as said:
+            failed(NoRoom.of(said) if isinstance(said, OSError) else said)
 
     def failed(error: FaultlibError) -> None:
         answer({"error": str(error), "kind": type(error).__name__, "module": type(error).__module__})

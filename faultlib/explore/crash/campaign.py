@@ -6,6 +6,7 @@ import fnmatch
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +14,16 @@ from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell, oracle
-from faultlib.explore.crash import fixture, record, recording
+from faultlib.explore.crash import around, fixture, place, record, recording
 from faultlib.explore.crash.checks import Checks
 from faultlib.explore.crash.explorer import FEW, Budget, Counts, Explorer
 from faultlib.explore.crash.judge import Case, Distrust, Judge, Judges
 from faultlib.explore.crash.losses import State
-from faultlib.explore.crash.oracles import Wanted
+from faultlib.explore.crash.oracles import Prepared, Wanted
 from faultlib.explore.crash.profiles import PROFILES
 from faultlib.explore.crash.record import Incomplete, Run
 from faultlib.explore.crash.recording import Recording
-from faultlib.explore.crash.restart import Restart
+from faultlib.explore.crash.restart import NOT_TRIED, Restart
 from faultlib.explore.crash.store import Store
 from faultlib.explore.crash.verdicts import Verdicts
 from faultlib.explore.crash.versions import Disk
@@ -77,11 +78,18 @@ def explore(
 
     Raises UsageError, Incomplete, Nothing, and what a target can be refused for.
     """
-    began = time.monotonic()
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
     prepared = wanted(spec).prepare()
-    _make_folder(spec.folder)
+    with place.taken(spec.folder, run.roots):
+        return _explore(spec, run, prepared, tell, first, passed)
+
+
+def _explore(
+    spec: Spec, run: Run, prepared: Prepared, tell: Callable[[Counts], None], first: Callable[[Run], None],
+    passed: list[State] | None,
+) -> Campaign:  # fmt: skip
+    began = time.monotonic()
     why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
@@ -114,14 +122,6 @@ def explore(
         tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
         unstable=len(explorer.unstable),
     )  # fmt: skip
-
-
-def _make_folder(folder: Path) -> None:
-    """Makes the campaign's folder; version control is to leave our own ones alone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ignored = folder.parent / ".gitignore"
-    if folder.parent.name == record.KEEP_OUT and not ignored.exists():
-        ignored.write_text("*\n")
 
 
 def _gravity(finding: Finding) -> tuple[int, int]:
@@ -162,10 +162,18 @@ def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: b
         if spec.fixture:
             fixture.restore(spec.fixture, run.copies)
         record.record(run if isolated else run.moved(), spec.rules)
-    recorded = recording.load(run.folder)
+    try:
+        recorded = recording.load(run.folder)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"{run.folder}: the recording of this campaign cannot be read, it was cut off or is of another version ({why}); "
+            "give a new campaign a folder of its own"
+        ) from error
     output = (run.folder / recording.OUTPUT).read_text(errors="backslashreplace")[-2000:].strip()
     if spec.status not in (None, recorded.status):
-        raise UsageError(f"the command fails without any crash, with status {recorded.status}: {output or 'it said nothing'}")
+        hint = f"\n  --status {recorded.status} says that this is right" if recorded.status > 0 else ""
+        raise UsageError(f"the command fails without any crash, {_ended(recorded.status)}: {output or 'it said nothing'}{hint}")
     if recorded.incomplete:
         raise Incomplete("the recording is incomplete, exploring it would tell lies:\n  " + "\n  ".join(recorded.incomplete))
     if not any(recorded.model.owner(i) is not None for i in range(len(recorded.model.changes))):
@@ -173,6 +181,15 @@ def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: b
         instead = f" It wrote to {', '.join(recorded.outside[:5])}" if recorded.outside else ""
         raise Nothing(f"the command changed nothing under {where}: is this the right --root?{instead}")
     return recorded
+
+
+def _ended(status: int) -> str:
+    if status >= 0:
+        return f"with status {status}"
+    try:
+        return f"by signal {-status}, {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal
+        return f"by signal {-status}"
 
 
 def wanted(spec: Spec) -> Wanted:
@@ -199,6 +216,10 @@ class _Scene(NamedTuple):
         spec = self.spec
         if spec.check is not None:
             return None, []
+        undone = around.places(map(Path, self.recorded.roots.paths)) if self.why_not is None else []
+        stay = [path for path in _outside(spec, self.recorded) if not any(Path(path).is_relative_to(place) for place in undone)]
+        if stay:
+            return None, [f"{NOT_TRIED}: it would change {stay[0]}, which lies outside the roots, again for each state"]
         restart = Restart(self.recorded, spec.timeout_s)
         with self.judges(Checks(None, None, spec.cwd, spec.timeout_s, forks=False, also=(restart,)), 1) as judges:
             can = restart.can_restart(judges.judge, self.recorded.model)

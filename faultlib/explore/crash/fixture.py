@@ -6,10 +6,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.record import copy_files
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.finding import Finding
@@ -25,6 +25,8 @@ def save(recorded: Recording, folder: Path) -> None:
     first, last = disk.names(State(0)), disk.names(State(len(model.changes)))
     changed = {path for path, number in first.paths.items() if number in model.of_node or last.paths.get(path) != number}
     made = sorted(os.fsdecode(path) for path in last.paths.keys() - first.paths.keys())
+    whole, folder = folder, folder.with_name(f"{folder.name}.tmp")
+    shutil.rmtree(folder, ignore_errors=True)  # of a campaign that was killed meanwhile
     folder.mkdir(parents=True)
     kept = list[str]()
     for number, (root, copy) in enumerate(recorded.roots.copies(folder.parent.parent).items()):
@@ -34,9 +36,10 @@ def save(recorded: Recording, folder: Path) -> None:
             place = folder / str(number) / name
             place.parent.mkdir(parents=True, exist_ok=True)
             if not (copy / name).is_dir() or (copy / name).is_symlink():
-                subprocess.run(["cp", "-a", "-T", copy / name, place], check=True)
+                copy_files("-T", "--", copy / name, place, cwd=Path.cwd())
             kept.append(str(root / name))
     (folder / LIST).write_text(json.dumps({"roots": recorded.roots.paths, "made": made, "kept": kept}, indent=1))
+    folder.replace(whole)
 
 
 def restore(folder: Path, copies: dict[Path, Path]) -> None:
@@ -51,7 +54,7 @@ def restore(folder: Path, copies: dict[Path, Path]) -> None:
                 else:
                     place.unlink(missing_ok=True)
         if (folder / str(number)).exists():
-            subprocess.run(["cp", "-a", f"{folder / str(number)}/.", copy], check=True)
+            copy_files("--", f"{folder / str(number)}/.", copy, cwd=Path.cwd())
         del root
 
 

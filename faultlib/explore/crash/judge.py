@@ -13,6 +13,9 @@ from typing import IO, NamedTuple, Protocol, TypeVar
 
 from faultlib.errors import FaultlibError
 from faultlib.explore import cell
+from faultlib.explore.cell import FULL, NoRoom
+from faultlib.explore.crash import around
+from faultlib.explore.crash.around import Around
 from faultlib.explore.crash.changes import Ack
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.layers import Copies, Layers
@@ -22,6 +25,7 @@ from faultlib.explore.crash.versions import Disk
 from faultlib.explore.oracle import Promise, Verdict
 
 T = TypeVar("T")
+NO_ROOM = "there was no room for a state, or for what a check writes"
 AHEAD = 3
 """States that wait at each judge, so that it never does."""
 
@@ -120,6 +124,8 @@ class Judge:
             number, answer, self.notes = json.loads(line)
             if isinstance(answer, str):
                 raise Distrust(answer)
+            if isinstance(answer, dict):
+                raise NoRoom(answer["full"])
             verdict, read = answer
             yield number, Answer(Verdict(*verdict), read)
 
@@ -141,12 +147,15 @@ class Bench:
         self._oracle = oracle
         self._is_prepared = False
         held, roots = cell.held(folder), tuple(map(Path, recording.roots.paths))
+        undone = around.places(roots) if isolated else []
         if isolated:
             cell.own_shm((self.cwd, *roots, folder.resolve()))
             cell.mount("faultlib", held / "scratch", "tmpfs")
             self.scratch = cell.held(held / "scratch")
+            self._around = Around(undone, self.scratch)
             self._put: Layers | Copies = Layers(Image(disk), recording.roots.copies(held), self.scratch)
         else:
+            self._around = Around((), held)
             self.scratch = held
             self._put = Copies(Image(disk), roots)
 
@@ -166,12 +175,17 @@ class Bench:
         finally:
             self._oracle.close()
 
-    def _answer(self, case: Case) -> Answer | str:
-        """An answer, or why none of this campaign can be trusted."""
+    def _answer(self, case: Case) -> Answer | str | dict[str, str]:
+        """An answer, or why none of this campaign can be trusted, or what is full."""
         try:
-            return self.judge(case)
+            answer = self.judge(case)
         except Distrust as error:
             return str(error)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return {"full": f"{NO_ROOM}: {error.strerror}"}
+        return {"full": NO_ROOM} if answer.verdict.failed and self._put.is_full else answer
 
     def judge(self, case: Case) -> Answer:
         """Has a state judged."""
@@ -189,6 +203,7 @@ class Bench:
                 yield uppers
             finally:
                 cell.end_strangers(self._oracle.pids)
+        self._around.undo()
 
 
 class Judges:

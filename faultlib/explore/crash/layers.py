@@ -13,8 +13,9 @@ from faultlib.explore import cell
 from faultlib.explore.crash.image import OPAQUE, OPAQUE_OF_USERS, Image
 from faultlib.explore.crash.losses import State
 
+MOST_USED = 0.25
 MOUNTS_PER_SCRATCH = 64
-"""What checks leave goes all at once, with the file system that it is in."""
+"""What checks leave goes all at once, with the file system that it is in: after so many, or when it takes so much of it."""
 
 
 class _Root:
@@ -55,8 +56,13 @@ class Layers:
             for path in reversed(mounted):
                 cell.unmount(path)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room left for what is written there, or around it."""
+        return _is_full(self._scratch) or _is_full(self._scratch.parent)
+
     def _room(self) -> str:
-        if self._mounts % MOUNTS_PER_SCRATCH == 0:
+        if self._mounts % MOUNTS_PER_SCRATCH == 0 or _used(self._scratch) > MOST_USED:
             if self._mounts:
                 cell.unmount(self._scratch)
             cell.mount("faultlib", self._scratch, "tmpfs")
@@ -76,12 +82,26 @@ class Layers:
         return Path(upper)
 
 
+def _used(place: Path) -> float:
+    status = os.statvfs(place)
+    return 1 - status.f_bavail / status.f_blocks if status.f_blocks else 0.0
+
+
+def _is_full(place: Path) -> bool:
+    return _used(place) == 1.0
+
+
 class Copies:
     """The roots where nothing can be mounted: whole trees, written again for each state."""
 
     def __init__(self, image: Image, roots: tuple[Path, ...]) -> None:
         self._image = image
         self._roots = roots
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room left for what is written there."""
+        return any(_is_full(root) for root in self._roots if root.exists())
 
     @contextlib.contextmanager
     def mounted(self, state: State) -> Iterator[list[Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -9,19 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from faultlib.errors import FaultlibError, UsageError
+from faultlib.errors import CommandNotFound, FaultlibError, NotExecutable, NotInstrumentable, UsageError
 from faultlib.explore import cell
+from faultlib.explore.cell import NoRoom
 from faultlib.explore.crash import recording
 from faultlib.explore.crash.changes import Change
 from faultlib.explore.crash.model import Initial
 from faultlib.explore.crash.recording import LOG, OUTPUT, Op
 from faultlib.explore.crash.tree import Tree, differences
-from faultlib.inject import datalog, stacks, target
+from faultlib.inject import datalog, stacks, target, uncovered
+from faultlib.inject.control import ProcessView
 from faultlib.inject.datalog import DataLog, LogEntry
 from faultlib.inject.events import Event
 from faultlib.inject.session import Session
 
 MOST_BYTES, MOST_FILES = 1 << 30, 100_000
+MOST_NAMES = 5000
+"""So many names go on one command line: 255 bytes each at most, and 2 MiB are allowed (execve(2))."""
+MOST_SAID = 3
 KEEP_OUT = ".faultlib"
 """Campaigns lie there: no part of a tree."""
 
@@ -98,17 +104,33 @@ def _measure(root: Path) -> None:
 def copy_tree(source: Path, copy: Path) -> None:
     """Copies a directory with everything that belongs to its files; hard links stay links. Raises FaultlibError."""
     copy.mkdir(parents=True)
-    names = [entry.path for entry in os.scandir(source) if entry.name != KEEP_OUT]
+    names = [entry.name for entry in os.scandir(source) if entry.name != KEEP_OUT]
     shutil.copystat(source, copy)
-    for some in (names[i : i + 500] for i in range(0, len(names), 500)):
-        done = subprocess.run(["cp", "-a", "--reflink=auto", "-t", copy, "--", *some], capture_output=True, text=True)
-        if done.returncode:
-            raise FaultlibError(f"{source} could not be copied: {done.stderr.strip() or done.returncode}")
+    for some in (names[i : i + MOST_NAMES] for i in range(0, len(names), MOST_NAMES)):
+        copy_files("-t", copy.resolve(), "--", *some, cwd=source)
+
+
+def copy_files(*words: str | Path, cwd: Path) -> None:
+    """Runs cp. Raises UsageError for what cannot be read, NoRoom, FaultlibError."""
+    words = ("cp", "-a", "--reflink=auto", *words)
+    env = os.environ | {"LC_ALL": "C"}
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, errors="backslashreplace")
+    if done.returncode:
+        kinds = {errno.ENOSPC: NoRoom, errno.EDQUOT: NoRoom, errno.EACCES: UsageError}
+        kind = next((kind for number, kind in kinds.items() if os.strerror(number) in done.stderr), FaultlibError)
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        more = [f"and {len(lines) - MOST_SAID} more"] if len(lines) > MOST_SAID else []
+        raise kind(f"{cwd} could not be copied:\n  " + "\n  ".join(lines[:MOST_SAID] + more))
 
 
 def record(run: Run, rules: Sequence[str] = ()) -> None:
     """Runs the command in a cell, under some rules, and saves the recording. Raises what a target can be refused for."""
-    target.check(run.command[0], os.environ.get("PATH"), str(run.cwd))
+    try:
+        target.check(run.command[0], os.environ.get("PATH"), str(run.cwd))
+    except (CommandNotFound, NotExecutable) as error:
+        raise UsageError(str(error)) from error
+    except NotInstrumentable as error:
+        raise Incomplete(f"nothing that it does to files would be seen: {error}") from error
     cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), rules), isolated=run.isolated)
 
 
@@ -126,15 +148,23 @@ def _record(run: Run, rules: Sequence[str]) -> None:
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
             done = session.run(run.command, cwd=run.cwd, **streams)
         log.finish()
+        complaints = log.complaints()
+        if any(os.strerror(errno.ENOSPC) in sentence for sentence in complaints):
+            raise NoRoom("there is no room in the campaign's folder for the data that the command has written")
         log.save(run.folder / LOG)
         ops, changes = _read(tree, log)
-        complaints = log.complaints() + [f"{process.comm} could not be instrumented" for process in session.uncovered()]
+        complaints += [_told(process) for process in session.uncovered()]
         complaints += tree.uncertain + differences(tree, Tree.scanned({root: root for root in run.roots}))
     head = {
         "command": run.command, "cwd": str(run.cwd), "roots": list(map(str, run.roots)), "status": done.returncode,
         "incomplete": complaints, "outside": tree.outside,
     }  # fmt: skip
     recording.save(run.folder, head, tree, initial, changes, ops)
+
+
+def _told(process: ProcessView) -> str:
+    name = f"{process.exe} (process {process.lineage})" if process.exe.startswith("/") else process.comm
+    return f"{name} could not be instrumented, what it did to files is not known: {uncovered.why(process)}"
 
 
 def put_in_place(run: Run) -> None:
@@ -146,7 +176,7 @@ def put_in_place(run: Run) -> None:
     for number, (path, copy) in enumerate(run.copies.items()):
         path.parent.mkdir(parents=True, exist_ok=True)
         own = copy.relative_to(run.folder), f"scratch/{number}" if run.isolated else path
-        subprocess.run(["cp", "-a", "-T", *own], cwd=run.folder, check=True)  # which may not look into our descriptors
+        copy_files("-T", *own, cwd=run.folder)  # which may not look into our descriptors
         if run.isolated:
             cell.bind(scratch / str(number), path)
 

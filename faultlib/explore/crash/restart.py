@@ -14,7 +14,7 @@ from faultlib.explore.crash.recording import Recording
 from faultlib.explore.oracle import HANG, PASS, RECOVERY, Promise, Verdict
 
 TRACEBACK = "Traceback (most recent call last):"
-_NOT_TRIED = "not tried whether it starts again"
+NOT_TRIED = "not tried whether it starts again"
 
 
 class Restart:
@@ -35,13 +35,13 @@ class Restart:
         `judge` gives the verdict of this oracle on a state, in a cell: that of `Judges` that were made with it.
         """
         if self._recording.status:
-            self.reason = f"{_NOT_TRIED}: {self._shown} ended with status {self._recording.status} without any crash"
+            self.reason = f"{NOT_TRIED}: {self._shown} ended with status {self._recording.status} without any crash"
             return False
         end = len(model.changes)
         for crash, tree in ((0, "the tree before the run"), (end, "the tree that it has left")):
             verdict = judge(Case(State(crash), crash))
             if verdict.failed:
-                self.reason = f"{_NOT_TRIED}: on {tree}, without any crash, {_first_line(verdict.text)}"
+                self.reason = f"{NOT_TRIED}: on {tree}, without any crash, {_first_line(verdict.text)}"
                 return False
         return True
 
