@@ -86,8 +86,8 @@ class Campaign(NamedTuple):
 
     `states` are those looked at, `unique` how many of them differ, `judged` those a judge has seen, `failing` those that did not
     pass. `outside` are files beyond the roots that were changed, `unstable` how many states were judged good and then bad,
-    `not_covered` sentences on what was not looked at, `complete` whether every state of every strategy was. `accepted` are findings
-    that a baseline has: they are not among `findings`.
+    `not_covered` sentences on what was not looked at, `complete` whether every state of every strategy was. `accepted` are
+    findings that a baseline has: they are not among `findings`.
     """
 
     command: tuple[str, ...]

@@ -325,8 +325,9 @@ class Tree:
         if name in ("sync", "syncfs"):
             yield Sync(entry.number, None, entry.began, False, failed)
         elif name == "msync" and known is not None and entry.event.flags & MS_SYNC:
-            end = -(-(entry.position + entry.event.size) // PAGE) * PAGE
-            yield Sync(entry.number, known, entry.began, True, failed, entry.position, end)
+            begin = entry.position or 0
+            end = -(-(begin + entry.event.size) // PAGE) * PAGE
+            yield Sync(entry.number, known, entry.began, True, failed, begin, end)
         elif name in ("fsync", "fdatasync") and known is not None:
             yield Sync(entry.number, known, entry.began, name == "fdatasync", failed)
 
