@@ -1,8 +1,8 @@
 """What recording a write with its data costs, beside the same write without: `python -m bench.crash_records [ROUNDS]`.
 
-The budget is 0.6 us for 4 KiB. A program makes calls in batches, alone and recorded in turn; what counts is the median of what the
-recorded one of each pair took longer. A batch fits into the log's buffer, so that the call is measured, and not how fast the log's
-file takes what comes; "sustained" are batches that do not fit.
+The budget is 0.6 us for 4 KiB. A program makes calls in batches, alone and recorded in turn; what counts is the median of what
+the recorded one of each pair took longer. A batch fits into the buffer of the log, so that the call is measured, and not how fast
+the file of the log takes what comes; "sustained" are batches that do not fit.
 """
 
 from __future__ import annotations

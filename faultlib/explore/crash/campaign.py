@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-import re
 import signal
 import time
 from collections.abc import Callable
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import cell, oracle
+from faultlib.explore import cell
 from faultlib.explore.crash import around, fixture, place, record, recording
 from faultlib.explore.crash.checks import Checks
-from faultlib.explore.crash.explorer import FEW, Budget, Counts, Explorer
-from faultlib.explore.crash.judge import Case, Distrust, Judge, Judges
+from faultlib.explore.crash.explorer import Budget, Counts, Explorer
+from faultlib.explore.crash.judge import Distrust, Judge, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.oracles import Prepared, Wanted
 from faultlib.explore.crash.profiles import PROFILES
@@ -25,6 +24,7 @@ from faultlib.explore.crash.record import Incomplete, Run
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.restart import NOT_TRIED, Restart
 from faultlib.explore.crash.store import Store
+from faultlib.explore.crash.undamaged import Undamaged, first_line
 from faultlib.explore.crash.verdicts import Verdicts
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.words import Narrator
@@ -32,7 +32,6 @@ from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Findi
 from faultlib.explore.oracle import Verdict
 
 FINDINGS = "findings"
-NOT_STABLE = "the check passes and fails on the same state"
 SECTORS = (512, 4096)
 
 
@@ -110,7 +109,7 @@ def _explore(
     if passed is not None:
         passed += explorer.passed
     narrator = Narrator(recorded, scene.disk, spec.sector)
-    told = sorted((narrator.finding(0, failure) for failure in explorer.failures), key=_gravity)
+    told = sorted((narrator.finding(0, failure) for failure in explorer.explanations.failures), key=_gravity)
     findings = [
         _write(spec, run, recorded, finding._replace(number=number, plan={**finding.plan, "restart": restart is not None}))
         for number, finding in enumerate(told, 1)
@@ -120,7 +119,7 @@ def _explore(
         spec.command, spec.check or "", tuple(map(str, run.roots)), spec.profiles, counts.by_strategy, len(recorded.ops),
         counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, counts.complete,
         tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
-        unstable=len(explorer.unstable),
+        unstable=len(explorer.tester.unstable),
     )  # fmt: skip
 
 
@@ -229,51 +228,14 @@ class _Scene(NamedTuple):
         """Explores with these checks. Raises Distrust."""
         spec = self.spec
         with self.judges(checks, spec.jobs) as judges:
-            before, is_no_worse = _try_undamaged(self.recorded, judges)
+            before = Undamaged(self.recorded, self.disk, judges)
             explorer = Explorer(
-                self.recorded, judges, verdicts, profiles=spec.profiles, sector=spec.sector, budget=spec.budget, tell=tell
+                self.recorded, judges, verdicts, profiles=spec.profiles, sector=spec.sector, budget=spec.budget,
+                is_no_worse=before.is_no_worse, tell=tell,
             )  # fmt: skip
-            if before.what == oracle.UNSTABLE:
-                notes.append(f"{NOT_STABLE} before the run: {_first(before)}")
-            elif before.failed:
-                notes.append(f"the check fails before the run already; as good counts where it says the same: {_first(before)}")
-                explorer.is_no_worse = is_no_worse
             explorer.run()
-            notes += judges.notes + _doubts(explorer.unstable)
+            notes += before.notes + judges.notes + _doubts(explorer.tester.unstable)
         return explorer
-
-
-def _try_undamaged(recorded: Recording, judges: Judges) -> tuple[Verdict, Callable[[Verdict], bool]]:
-    """The check has to pass where nothing is wrong. Returns what it says of the state before the run, and what is no worse."""
-    end = len(recorded.model.changes)
-    last, _ = _twice(judges, Case(State(end), end))
-    if last.what == oracle.UNSTABLE:
-        raise UsageError(f"{NOT_STABLE}, which the command leaves when nothing crashes: {last.text}")
-    if last.failed:
-        raise UsageError(f"the check fails although nothing has crashed, on the state that the command leaves: {last.text}")
-    first, again = _twice(judges, Case(State(0), 0))
-    if first == again or first.what == oracle.UNSTABLE:
-        return first, lambda verdict: verdict == first
-    if _masked(first) != _masked(again):
-        raise UsageError(
-            "the check fails before the run already, and says something else each time, so that no state can be told from that:\n"
-            f"  {_first(first)}\n  {_first(again)}"
-        )
-    return first, lambda verdict: _masked(verdict) == _masked(first)
-
-
-def _twice(judges: Judges, case: Case) -> tuple[Verdict, Verdict]:
-    """The verdicts of two looks at a state, if it fails; the first is UNSTABLE if it passes then."""
-    verdict = judges.judge(case)
-    again = judges.judge(case._replace(again=FEW)) if verdict.failed else verdict
-    if again.what == oracle.PASS or again.what == oracle.UNSTABLE:
-        return verdict._replace(what=oracle.UNSTABLE) if verdict.failed else verdict, again
-    return verdict, again
-
-
-def _masked(verdict: Verdict) -> Verdict:
-    """Without what may well be another one in each run: numbers, times, names of temporary files."""
-    return verdict._replace(text=re.sub(r"\w*\d\w*", "#", verdict.text))
 
 
 def _doubts(unstable: list[Verdict]) -> list[str]:
@@ -281,12 +243,8 @@ def _doubts(unstable: list[Verdict]) -> list[str]:
     if not unstable:
         return []
     several = f"{len(unstable)} states have" if len(unstable) > 1 else "1 state has"
-    said = next((f" ({_first(verdict)})" for verdict in unstable if verdict.text), "")
+    said = next((f" ({first_line(verdict)})" for verdict in unstable if verdict.text), "")
     return [f"{several} passed and failed{said}: what is judged by does not say the same each time, and that is no finding"]
-
-
-def _first(verdict: Verdict) -> str:
-    return next(iter(verdict.text.splitlines()), verdict.what)
 
 
 def _outside(spec: Spec, recorded: Recording) -> list[str]:

@@ -56,7 +56,7 @@ class Minimiser:
         promised = self.promised(smaller, promised)
         if not smaller.losses and not promised:
             smaller = self._begin(smaller, promised)
-        kept = promised - 1 if promised else self._last_change(smaller.crash)
+        kept = promised - 1 if promised else self._last_kept(smaller)
         lost = self._lost(smaller, kept, promised)
         return Cause(kind_of(self._model, smaller, lost, kept), smaller, lost, kept, promised)
 
@@ -123,8 +123,13 @@ class Minimiser:
         untils = [0, *(i + 1 for i in range(last) if self._is_promise(i))]
         return untils[bisect_left(untils[:-1], True, key=lambda until: self._fails(plan, until))]
 
-    def _last_change(self, crash: int) -> int:
-        return next((i for i in range(crash - 1, -1, -1) if self._model.owner(i) is not None), -1)
+    def _last_kept(self, plan: State) -> int:
+        kept = (i for i in range(plan.crash - 1, -1, -1) if self._model.owner(i) is not None and not self._is_gone(i, plan))
+        return next(kept, -1)
+
+    def _is_gone(self, index: int, plan: State) -> bool:
+        lost = plan.lost(self._model.owner(index) or NAMES)
+        return any(one.whole and one.first <= index < one.last for one in lost)
 
     def _is_promise(self, index: int) -> bool:
         return index >= 0 and isinstance(self._model.changes[index], Ack)
@@ -200,6 +205,15 @@ def is_explained(cause: Cause, plan: State, promised: int, model: Model) -> bool
     if not cause.plan.losses:
         return plan.crash <= cause.lost or _loses(model, plan, cause.lost)
     return _loses(model, plan, cause.lost) and not _loses(model, plan, cause.kept)
+
+
+def without(rules: Rules, cause: Cause, plan: State) -> State | None:
+    """Returns a state that lacks less: what a known cause needs to be lost is there. None if no crash leaves that."""
+    model, items = rules.model, list(_singly(rules.model, plan))
+    file = model.owner(cause.lost) if cause.kind == RENAMED else None
+    left = [(node, one) for node, one in items if node != file and not one.first <= cause.lost < one.last]
+    rest = rules.close(state(plan.crash, left)) if len(left) < len(items) else None
+    return rest if rest is not None and not _loses(model, rest, cause.lost) and rest != rules.canonical(plan) else None
 
 
 def has_garbage(plan: State) -> bool:

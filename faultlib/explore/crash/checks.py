@@ -265,10 +265,10 @@ class Checks:
         return whole
 
     def _repeated(self, bench: Bench, case: Case, promise: Promise) -> Verdict:
-        """Judges a state again that has failed: UNSTABLE, if it passes now. Raises Distrust."""
+        """Judges a state again that has failed, in the plain way first: UNSTABLE, if it passes now. Raises Distrust."""
         verdict, left = PASSED, case.again
         while left > 0:
-            verdict = self._once(bench, case, promise, False)
+            verdict = self._once(bench, case, promise, left < case.again)
             if not verdict.failed:
                 return self._doubted(bench, case, promise, None, verdict)
             left -= MOST_HANGS if verdict.what == oracle.HANG else 1

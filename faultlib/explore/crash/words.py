@@ -10,7 +10,7 @@ from faultlib.explore.crash import causes
 from faultlib.explore.crash.causes import Cause
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.content import Content
-from faultlib.explore.crash.explorer import Failure
+from faultlib.explore.crash.explain import Failure
 from faultlib.explore.crash.losses import ALL, GARBAGE, Lost, State
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import PROFILES, Rules
@@ -41,7 +41,7 @@ class Narrator:
             number, kind, severity, self._title(cause, files), profiles, lost, kept, failure.verdict.text,
             self._impact(cause), self._missing(cause), files, self._timeline(cause),
             {"state": cause.plan.to_json(), "promised": cause.promised, "profile": (*profiles, failure.profile)[0]},
-            failure.states, self._fingerprint(cause, files),
+            max(failure.states, 1), self._fingerprint(cause, files),
         )  # fmt: skip
 
     @staticmethod
@@ -126,14 +126,14 @@ class Narrator:
             case causes.TORN:
                 return f"{name} can be left half changed: it is written in place"
             case causes.RENAMED:
-                return f"{name} can be left empty or cut short: it gets its name before its data are durable"
+                return f"{name} can be left empty, cut short or full of zeros: it gets its name before its data are durable"
             case causes.UNNAMED:
                 return f"{name} can be {self._again(cause)} although it was acknowledged: its name is not durable"
             case causes.UNSYNCED:
                 return f"{name} can be lost although it was acknowledged: its data are not durable"
             case causes.ORDER:
                 return f"{' and '.join(files[:2])} can reach the disk in the wrong order"
-        return f"{' and '.join(files[:2]) or name}: a crash in between leaves a state that the check refuses"
+        return f"{' and '.join(files[:2]) or name}: a crash in between leaves it half done"
 
     def _again(self, cause: Cause) -> str:
         """What becomes of the name that a lost change was about."""
@@ -175,6 +175,8 @@ class Narrator:
         change = self._model.changes[cause.lost] if cause.lost >= 0 else None
         name = self.name(change.node, cause.lost) if isinstance(change, Write | Resize | ZeroRange) else ""
         match cause.kind:
+            case causes.TORN if self._are_apart(cause):
+                return f"fdatasync of {name} after {lost} and before {kept}"
             case causes.TRUNCATED | causes.TORN:
                 steps = f"write a temporary file beside {name}, fsync it, rename it over {name}, fsync the directory"
                 return f"{steps}, instead of changing {name} in place at {kept}"
@@ -190,6 +192,13 @@ class Narrator:
         if not kept:
             return "a check that passes on what was there before the run"
         return f"what is left after {kept} has to be finished or undone when the program starts again"
+
+    def _are_apart(self, cause: Cause) -> bool:
+        """Whether they are two writes to two places of a file, of which only the second is there."""
+        w, x = self._model.changes[cause.lost], self._model.changes[cause.kept]
+        if not (isinstance(w, Write) and isinstance(x, Write) and cause.lost < cause.kept):
+            return False
+        return w.position + w.length <= x.position or x.position + x.length <= w.position
 
     def _lost_names(self, cause: Cause) -> list[bytes]:
         change = self._model.changes[cause.lost]

@@ -1,0 +1,158 @@
+"""Puts failing states down to causes: a known one, or one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from faultlib.explore.crash.causes import RENAMED, Cause, Fails, Minimiser, is_explained, without
+from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.profiles import Rules
+from faultlib.explore.crash.recording import Recording
+from faultlib.explore.crash.tester import TWICE, Tester
+from faultlib.explore.oracle import SUSPECT, Verdict
+
+MOST_RESTS = 400
+"""So often it is looked what else is wrong with a state whose cause is known."""
+
+
+class Failing(NamedTuple):
+    """A failing state, and up to which change the program's promises count."""
+
+    plan: State
+    promised: int
+    states: int = 1
+    """How many of those it is that were looked at: 0, if it was made up of one."""
+
+
+class Failure(NamedTuple):
+    """A cause, what the check said, the strongest profile on which that happens, and how many states fail by it."""
+
+    cause: Cause
+    verdict: Verdict
+    profile: str
+    states: int
+
+
+class Explanations:
+    """The failures of a campaign. `rules` are those of its profiles, the strongest first."""
+
+    def __init__(self, recording: Recording, rules: Sequence[Rules], tester: Tester) -> None:
+        self._model = recording.model
+        self._ops = recording.ops
+        self._rules = rules
+        self._tester = tester
+        self._all = list[Failing]()
+        self.failures = list[Failure]()
+        self._prefixes: dict[int, int] = {}  # crashes that fail with nothing lost, and the number of the failure
+        self._rests = set[tuple[str, ...]]()
+
+    def add(self, one: Failing) -> bool:
+        """Finds the cause of a failing state. Returns false if the state does not fail again."""
+        self._all.append(one)
+        return self._explain(one)
+
+    def again(self) -> int:
+        """Begins anew: before it was known how little one verdict means much is found by chance. Returns how many fail."""
+        self.failures, self._prefixes = [], {}
+        self._rests.clear()
+        return sum(self._explain(one) for one in self._all)
+
+    def _explain(self, one: Failing) -> bool:
+        plan, promised, _ = one
+        for fails in (*[self._tester.is_bad] * TWICE, lambda state, _: state == plan):
+            if not self._tester.fails(plan, promised):
+                break
+            if self._is_explained(one, fails):
+                return True
+            if not self._tester.fails_again(plan, promised):
+                break
+        return False
+
+    def _rank(self, plan: State, promised: int) -> int:
+        """How strong the strongest profile is on which that happens: 0 is the strongest."""
+        ranks = (rank for rank, rules in enumerate(self._rules) if rules.allows(plan) and rules.latest(plan) >= promised)
+        return next(ranks, len(self._rules) - 1)
+
+    def _is_explained(self, one: Failing, fails: Fails) -> bool:
+        """Finds the cause of a failing state; false if what seems to be it does not fail again."""
+        plan, promised, states = one
+        is_hard, rank = self._tester.is_hard(plan, promised), self._rank(plan, promised)
+        minimiser = Minimiser(self._rules[rank], self._harder(fails) if is_hard else fails)
+        promised = minimiser.promised(plan, promised)
+        before = self._before(plan) if not plan.losses and not promised else -1
+        for number, known in enumerate(self.failures):
+            if self._is_weaker(known, is_hard, rank):
+                continue
+            if is_explained(known.cause, plan, promised, self._model) or self._prefixes.get(before) == number:
+                self._count(number, plan, promised, states)
+                return self._look_further(known.cause, plan, promised, rank)
+        cause = minimiser.cause(plan, promised)
+        rank = self._rank(cause.plan, cause.promised)
+        for number, known in enumerate(self.failures):
+            same = is_explained(known.cause, cause.plan, cause.promised, self._model)
+            if same or self._lines(known.cause) == self._lines(cause):
+                if not self._is_weaker(known, is_hard, rank):
+                    return self._count(number, plan, promised, states)
+                if self._lines(known.cause) == self._lines(cause) and self._tester.fails_again(cause.plan, cause.promised):
+                    self.failures[number] = self._failure(cause, rank, known.states)
+                    return self._count(number, plan, promised, states)
+        if not self._tester.fails_again(cause.plan, cause.promised):
+            return False
+        self.failures.append(self._failure(cause, rank, 0))
+        if not cause.plan.losses and not promised:
+            self._prefixes |= dict.fromkeys(range(cause.plan.crash, plan.crash), len(self.failures) - 1)
+        self._count(len(self.failures) - 1, plan, promised, states)
+        return self._look_further(cause, plan, promised, rank)
+
+    def _harder(self, fails: Fails) -> Fails:
+        return lambda plan, promised: fails(plan, promised) and self._tester.is_hard(plan, promised)
+
+    def _failure(self, cause: Cause, rank: int, states: int) -> Failure:
+        verdict = self._tester.verdict(cause.plan, cause.promised, is_certain=True)
+        return Failure(cause, verdict, self._rules[rank].profile.name, states)
+
+    def _is_weaker(self, known: Failure, is_hard: bool, rank: int) -> bool:
+        """Whether a known failure is less than a state that is suspected or hard, and happens with a profile of this rank."""
+        names = [rules.profile.name for rules in self._rules]
+        return (is_hard and known.verdict.what == SUSPECT) or names.index(known.profile) > rank
+
+    def _look_further(self, cause: Cause, plan: State, promised: int, rank: int) -> bool:
+        """Whether there is something else wrong with a state, too: without what its cause needs to be lost, it may fail still."""
+        rest = without(self._rules[rank], cause, plan)
+        if rest is None or len(self._rests) > MOST_RESTS:
+            return True
+        lost = sorted({self._way(one.first) for _, one in rest.items()})
+        kind = (*self._lines(cause), *lost, self._way(rest.crash - 1))
+        if kind not in self._rests:
+            self._rests.add(kind)
+            until = min(promised, self._rules[rank].latest(rest))
+            if self._tester.fails(rest, until):
+                self._explain(Failing(rest, until, 0))
+        return True
+
+    def _count(self, number: int, plan: State, promised: int, states: int) -> bool:
+        """Notes that a state fails by a known cause."""
+        known = self.failures[number]
+        self.failures[number] = known._replace(states=known.states + states)
+        if not plan.losses and not promised:
+            self._prefixes[plan.crash] = number
+        return True
+
+    def _before(self, plan: State) -> int:
+        """The crash before a prefix's last change of the tree."""
+        crash = plan.crash - 1
+        while crash > 0 and self._model.owner(crash - 1) is None:
+            crash -= 1
+        return crash
+
+    def _way(self, index: int) -> str:
+        """The source line of a change; where there is none, the functions that have led to it."""
+        if not 0 <= index < len(self._model.changes):
+            return ""
+        op = self._ops[self._model.changes[index].entry]
+        return op.place if op.where and op.where.line else " < ".join([op.place, *map(str, op.stack)])
+
+    def _lines(self, cause: Cause) -> tuple[str, str, str]:
+        """What makes two causes the same: the kind, and both source lines; of a rename only its own: one fsync is missing."""
+        return cause.kind, "" if cause.kind == RENAMED else self._way(cause.lost), self._way(cause.kept)
