@@ -69,7 +69,10 @@ def command(
     from faultlib.explore.finding import VIOLATION
     from faultlib.report import baseline, core, text
 
-    cwd = Path.cwd()
+    try:
+        cwd = Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current directory does not exist any more") from None
     spec = Spec(
         tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(acks),
         tuple(profiles) or tuple(PROFILES), sector,

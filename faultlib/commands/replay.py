@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from faultlib.commands.crash import HELD, VIOLATED
+from faultlib.commands.crash import HELD, INCONCLUSIVE, VIOLATED
 
 
 @click.command("replay")
@@ -17,9 +17,10 @@ from faultlib.commands.crash import HELD, VIOLATED
 def command(finding: Path, explain: bool) -> None:
     """Build the state of FINDING (a file of `faultlib crash`) in a directory beside it, and run the check on it.
 
-    The exit status is 1 if the check still fails, 0 if it passes.
+    The exit status is 1 if the check still fails, 0 if it passes, 3 if it does now this and now that.
     """
     from faultlib.explore.crash.replay import read, replay
+    from faultlib.explore.oracle import UNSTABLE
 
     if explain:
         from faultlib.report import timeline
@@ -29,4 +30,7 @@ def command(finding: Path, explain: bool) -> None:
     click.echo(f"{found.kind}: {found.title}")
     click.echo(f"state: {os.path.relpath(place)}")
     click.echo(f"check: {verdict.what}" + (f", {verdict.text}" if verdict.text else ""))
+    if verdict.what == UNSTABLE:
+        click.echo("it has passed and failed on this state: nothing can be said")
+        sys.exit(INCONCLUSIVE)
     sys.exit(VIOLATED if verdict.failed else HELD)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import select
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import IO, Any, NamedTuple
 
 from faultlib.errors import UsageError
 from faultlib.explore import function_host
@@ -17,6 +21,7 @@ from faultlib.explore import function_host
 PASS, FAIL, HANG, SUSPECT, RECOVERY = "pass", "fail", "hang", "suspect", "failed recovery"
 UNSTABLE = "unstable"
 MOST_OUTPUT = function_host.MOST_OUTPUT
+MOST_PIECES = 64
 _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py):(?P<function>[A-Za-z_]\w*)")
 
 
@@ -53,15 +58,66 @@ def run(command: str | Sequence[str], cwd: Path, timeout_s: float, promise: Prom
         words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True,
     )  # fmt: skip
+    output = _Output(child.stdout)
     try:
-        output, _ = child.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        output, _ = child.communicate()
-        return Verdict(HANG, f"still running after {timeout_s:g} s\n" + shown(output))
+        if output.read_until_end_of(child.pid, timeout_s):
+            return verdict(child.wait(), output.kept)
+        child.kill()  # which may have left its group
+        _end_group(child.pid)
+        child.wait()
+        output.drain()
+        return Verdict(HANG, f"still running after {timeout_s:g} s\n" + shown(output.kept))
     finally:
         _end_group(child.pid)
-    return verdict(child.returncode, output)
+        output.close()
+
+
+class _Output:
+    """What a process prints: the beginning and the end of it. Whoever else has it open is not waited for."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        assert stream
+        self._stream = stream
+        self._head = self._tail = b""
+        os.set_blocking(stream.fileno(), False)
+
+    @property
+    def kept(self) -> bytes:
+        return self._head + self._tail
+
+    def read_until_end_of(self, pid: int, timeout_s: float) -> bool:
+        """Reads until a process has ended; false if that takes too long."""
+        handle, deadline = os.pidfd_open(pid), time.monotonic() + timeout_s
+        waiting = [handle, self._stream.fileno()]
+        try:
+            while ready := select.select(waiting, [], [], max(0.0, deadline - time.monotonic()))[0]:
+                if handle in ready:
+                    self.drain()
+                    return True
+                if not self._take():
+                    waiting = [handle]
+            return False
+        finally:
+            os.close(handle)
+
+    def drain(self) -> None:
+        """Reads what is there already; of what others write meanwhile not more than a pipe holds."""
+        for _ in range(MOST_PIECES):
+            if not self._take():
+                return
+
+    def _take(self) -> bool:
+        try:
+            data = os.read(self._stream.fileno(), 1 << 16)
+        except BlockingIOError:
+            return False
+        room = MOST_OUTPUT - len(self._head)
+        self._head += data[:room]
+        self._tail = (self._tail + data[room:])[-MOST_OUTPUT:]
+        return bool(data)
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def verdict(code: int, output: bytes) -> Verdict:
@@ -115,7 +171,10 @@ class Function:
         except Exception as error:
             raise UsageError(f"--check {text}: {module} could not be imported: {type(error).__name__}: {error}") from error
         if not callable(found):
-            raise UsageError(f"--check {text}: there is no function {function} in {module}")
+            there = [name for name, value in vars(_module(module)).items() if callable(value)]
+            near = difflib.get_close_matches(function, there, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"--check {text}: there is no function {function} in {module}{hint}")
         check: Callable[..., Any] = found
         return check
 
@@ -134,6 +193,11 @@ class Function:
         for fd in (0, 1, 2):
             os.dup2(self._nothing, fd)
         return function_host.call(self.function, cwd, promise.output, promise.operations, writer)
+
+
+def _module(name: str) -> ModuleType:
+    """A module that was imported already, by its name or its file's."""
+    return sys.modules[Path(name).stem if name.endswith(".py") else name]
 
 
 def _told(reader: int) -> bytes:

@@ -161,14 +161,8 @@ def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: b
         if spec.fixture:
             fixture.restore(spec.fixture, run.copies)
         record.record(run if isolated else run.moved(), spec.rules)
-    try:
-        recorded = recording.load(run.folder)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise UsageError(
-            f"{run.folder}: the recording of this campaign cannot be read, it was cut off or is of another version ({why}); "
-            "give a new campaign a folder of its own"
-        ) from error
+    recorded = recording.load(run.folder)
+    recording.check_place(recorded, run.folder, isolated=isolated)
     output = (run.folder / recording.OUTPUT).read_text(errors="backslashreplace")[-2000:].strip()
     if spec.status not in (None, recorded.status):
         hint = f"\n  --status {recorded.status} says that this is right" if recorded.status > 0 else ""

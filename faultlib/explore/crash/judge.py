@@ -14,7 +14,7 @@ from typing import IO, NamedTuple, Protocol, TypeVar
 from faultlib.errors import FaultlibError
 from faultlib.explore import cell
 from faultlib.explore.cell import FULL, NoRoom
-from faultlib.explore.crash import around
+from faultlib.explore.crash import around, layers
 from faultlib.explore.crash.around import Around
 from faultlib.explore.crash.changes import Ack
 from faultlib.explore.crash.image import Image
@@ -145,16 +145,17 @@ class Bench:
         self.recording = recording
         self.cwd = Path(recording.cwd)
         self._oracle = oracle
-        self._is_prepared = False
+        self._is_prepared = self._was_full = False
         held, roots = cell.held(folder), tuple(map(Path, recording.roots.paths))
         undone = around.places(roots) if isolated else []
         if isolated:
             cell.own_shm((self.cwd, *roots, folder.resolve()))
-            cell.mount("faultlib", held / "scratch", "tmpfs")
+            cell.mount("faultlib", held / "scratch", "tmpfs", options=layers.ROOM)
             self.scratch = cell.held(held / "scratch")
             self._around = Around(undone, self.scratch)
             self._put: Layers | Copies = Layers(Image(disk), recording.roots.copies(held), self.scratch)
         else:
+            assert all(root.is_relative_to(folder.resolve()) for root in roots), "states would be written over the real files"
             self._around = Around((), held)
             self.scratch = held
             self._put = Copies(Image(disk), roots)
@@ -177,6 +178,7 @@ class Bench:
 
     def _answer(self, case: Case) -> Answer | str | dict[str, str]:
         """An answer, or why none of this campaign can be trusted, or what is full."""
+        self._was_full = False
         try:
             answer = self.judge(case)
         except Distrust as error:
@@ -185,7 +187,7 @@ class Bench:
             if error.errno not in FULL:
                 raise
             return {"full": f"{NO_ROOM}: {error.strerror}"}
-        return {"full": NO_ROOM} if answer.verdict.failed and self._put.is_full else answer
+        return {"full": NO_ROOM} if answer.verdict.failed and self._was_full else answer
 
     def judge(self, case: Case) -> Answer:
         """Has a state judged."""
@@ -203,6 +205,7 @@ class Bench:
                 yield uppers
             finally:
                 cell.end_strangers(self._oracle.pids)
+                self._was_full |= self._put.is_full
         self._around.undo()
 
 

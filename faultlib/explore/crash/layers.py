@@ -13,6 +13,8 @@ from faultlib.explore import cell
 from faultlib.explore.crash.image import OPAQUE, OPAQUE_OF_USERS, Image
 from faultlib.explore.crash.losses import State
 
+ROOM = "size=50%"
+"""What a judge may take of the memory."""
 MOST_USED = 0.25
 MOUNTS_PER_SCRATCH = 64
 """What checks leave goes all at once, with the file system that it is in: after so many, or when it takes so much of it."""
@@ -65,7 +67,7 @@ class Layers:
         if self._mounts % MOUNTS_PER_SCRATCH == 0 or _used(self._scratch) > MOST_USED:
             if self._mounts:
                 cell.unmount(self._scratch)
-            cell.mount("faultlib", self._scratch, "tmpfs")
+            cell.mount("faultlib", self._scratch, "tmpfs", options=ROOM)
         self._mounts += 1
         return f"{self._scratch}/{self._mounts}"
 

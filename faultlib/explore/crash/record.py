@@ -78,6 +78,11 @@ def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
         found.append(root.resolve())
     if Path("/") in found:
         raise UsageError("--root /: a copy is made of each root; name the directories that the program writes to")
+    for root in found:
+        if any(root.is_relative_to(place) for place in ("/proc", "/sys", "/dev")) and not root.is_relative_to(cell.SHM):
+            raise UsageError(f"--root {root}: no disk holds what is there, and no crash changes it")
+        if not os.access(root, os.R_OK | os.X_OK):
+            raise UsageError(f"--root {root}: it cannot be read, and a copy is made of each root")
     return tuple(sorted({root for root in found if not any(other in root.parents for other in found)}))
 
 
@@ -86,7 +91,8 @@ def keep_first(run: Run) -> None:
     shutil.rmtree(run.folder / "initial", ignore_errors=True)  # of a campaign that was killed before it had a recording
     for path, copy in run.copies.items():
         _measure(path)
-        copy_tree(path, copy)
+        folder = run.folder.resolve()
+        copy_tree(path, copy, folder.relative_to(path).parts if folder.is_relative_to(path) else ())
 
 
 def _measure(root: Path) -> None:
@@ -101,13 +107,18 @@ def _measure(root: Path) -> None:
             raise UsageError(f"{root}: a copy is made of each root, and this has more than {most}: narrow it down with --root")
 
 
-def copy_tree(source: Path, copy: Path) -> None:
-    """Copies a directory with everything that belongs to its files; hard links stay links. Raises FaultlibError."""
+def copy_tree(source: Path, copy: Path, inside: tuple[str, ...] = ()) -> None:
+    """Copies a directory with everything that belongs to its files; hard links stay links. Raises FaultlibError.
+
+    `inside` are the names that lead to the campaign's folder, if that is in it: campaigns stay out.
+    """
     copy.mkdir(parents=True)
-    names = [entry.name for entry in os.scandir(source) if entry.name != KEEP_OUT]
+    names = [entry.name for entry in os.scandir(source) if entry.name not in (KEEP_OUT, *inside[:1])]
     shutil.copystat(source, copy)
     for some in (names[i : i + MOST_NAMES] for i in range(0, len(names), MOST_NAMES)):
         copy_files("-t", copy.resolve(), "--", *some, cwd=source)
+    if inside and inside[0] != KEEP_OUT:
+        copy_tree(source / inside[0], copy / inside[0], inside[1:])
 
 
 def copy_files(*words: str | Path, cwd: Path) -> None:
@@ -187,9 +198,21 @@ def _read(tree: Tree, log: DataLog) -> tuple[list[Op], list[Change]]:
     def entries() -> Any:
         for entry in log.entries():
             ops.append(_op(entry))
+            for name in _changed_names(entry):
+                if tree.find(name) is None and not any(name.startswith(root + b"/") for root in tree.roots):
+                    tree.outside.setdefault(os.fsdecode(name), entry.operation.name)
             yield entry
 
     return ops, list(tree.follow(log, entries()))
+
+
+def _changed_names(entry: LogEntry) -> list[bytes]:
+    """The names that a call has made or removed, but those of devices, of which nothing is on disk."""
+    if entry.operation.family not in ("mkdir", "rmdir", "link", "unlink", "rename"):
+        return []
+    first, second = entry.names
+    names = (first, second) if entry.operation.family == "rename" else (second or first,)
+    return [name for name in names if name.startswith(b"/") and not name.startswith((b"/dev/", b"/proc/"))]
 
 
 def _op(entry: LogEntry) -> Op:

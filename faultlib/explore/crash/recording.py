@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from faultlib.errors import UsageError
 from faultlib.explore.crash import changes as kinds
 from faultlib.explore.crash.changes import Change, DirChange, DirEntry, Write
 from faultlib.explore.crash.content import Content
@@ -76,6 +77,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
+            self.size = size
             self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
 
     def read(self, position: int, length: int) -> bytes:
@@ -103,7 +105,26 @@ def save(folder: Path, head: dict[str, Any], tree: Tree, initial: Initial, chang
 
 
 def load(folder: Path) -> Recording:
-    """Reads a recording."""
+    """Reads a recording. Raises UsageError for one that is not whole, or not of this version."""
+    try:
+        return _load(folder)
+    except (ValueError, KeyError, TypeError, IndexError, OSError) as error:
+        why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"{folder}: the recording of this campaign cannot be read, it was cut off or is of another version ({why}); "
+            "a new campaign needs a folder of its own"
+        ) from error
+
+
+def check_place(recorded: Recording, folder: Path, *, isolated: bool) -> None:
+    """Without namespaces states are written over the roots: never over the real ones. Raises UsageError."""
+    if not isolated and not all(Path(root).is_relative_to(folder.resolve()) for root in recorded.roots.paths):
+        raise UsageError(
+            f"{folder}: this was recorded in the place of the real files; without namespaces states cannot be put there"
+        )
+
+
+def _load(folder: Path) -> Recording:
     data = json.loads((folder / FILE).read_text())
     log = Log(folder / LOG)
     tree = Tree()
@@ -112,9 +133,14 @@ def load(folder: Path) -> Recording:
     entries = {int(n): {os.fsencode(name): child for name, child in d.items()} for n, d in data["entries"].items()}
     roots = Roots(tuple(data["roots"]))
     places, held = _first_files(roots, tree, entries), os.open(folder, os.O_PATH)
+    for n, size in data["sizes"].items():
+        if os.stat(places[int(n)], dir_fd=held).st_size != size:
+            raise ValueError(f"{places[int(n)]} is not what it was")
     contents = {int(n): Content.of(FileSource(places[int(n)], held), size) for n, size in data["sizes"].items()}
     initial = Initial(entries, contents)
     changes = [_change_of(change, log) for change in data["changes"]]
+    if any(isinstance(change, Write) and change.at + change.length > log.size for change in changes):
+        raise ValueError(f"{LOG} is cut off")
     stacks = [tuple(Frame(*line) for line in stack) for stack in data["stacks"]]
     ops = tuple(_op_of(op, stacks) for op in data["ops"])
     return Recording(

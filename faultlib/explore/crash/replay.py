@@ -7,17 +7,19 @@ import os
 import shutil
 from pathlib import Path
 
-from faultlib.errors import UsageError
+from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell
 from faultlib.explore.crash import recording
 from faultlib.explore.crash.campaign import Spec, wanted
+from faultlib.explore.crash.tester import TWICE
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.judge import Case, Judge, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.versions import Disk
 from faultlib.explore.finding import Finding
-from faultlib.explore.oracle import Verdict
+from faultlib.explore.oracle import UNSTABLE, Verdict
+from faultlib.inject import target
 
 
 def read(path: Path) -> tuple[Finding, Spec]:
@@ -39,12 +41,16 @@ def read(path: Path) -> tuple[Finding, Spec]:
 def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     """Builds the state of a finding beside its file, judges it in its place, and returns what is said and where it is.
 
-    Raises UsageError for a file that is no finding, or whose campaign is gone.
+    It is UNSTABLE if it is not the same each time. Raises UsageError for a file that is no finding, or whose campaign, program or
+    place is gone, and for a check that fails on undamaged files by now.
     """
     finding, spec = read(path)
     if not (spec.folder / recording.FILE).exists():
         raise UsageError(f"{path}: the recording of its campaign is not in {spec.folder} any more")
     recorded = recording.load(spec.folder)
+    why_not = cell.why_not()
+    recording.check_place(recorded, spec.folder, isolated=not why_not)
+    _check_there(path, finding, recorded)
     disk = Disk(recorded.model)
     case = Case(State.from_json(finding.plan["state"]), finding.plan["promised"])
     place = path.with_suffix(".state")
@@ -53,9 +59,29 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     Image(disk).whole(case.state, _folders(recorded.roots.paths, place))
     restart = Restart(recorded, spec.timeout_s) if finding.plan["restart"] else None
     judge = wanted(spec).prepare().checks(recorded, disk, restart=restart, forks=False)
-    isolated = cell.why_not() is None
-    with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=isolated), 1) as judges:
-        return finding, judges.judge(case), place
+    with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=not why_not), 1) as judges:
+        end = len(recorded.model.changes)
+        last = judges.judge(Case(State(end), end))
+        if last.failed:
+            raise UsageError(f"{path}: what is judged by fails on undamaged files by now, and can tell nothing: {last.text}")
+        return finding, _judged(judges, case), place
+
+
+def _judged(judges: Judges, case: Case) -> Verdict:
+    first = judges.judge(case)
+    again = judges.judge(case._replace(again=TWICE) if first.failed else case)
+    return first if first.failed == again.failed and again.what != UNSTABLE else first._replace(what=UNSTABLE)
+
+
+def _check_there(path: Path, finding: Finding, recorded: recording.Recording) -> None:
+    for root in recorded.roots.paths:
+        if not Path(root).is_dir():
+            raise UsageError(f"{path}: {root} is not there any more, and the state has to be put in its place")
+    if finding.plan["restart"]:
+        try:
+            target.check(recorded.command[0], os.environ.get("PATH"), recorded.cwd)
+        except FaultlibError as error:
+            raise UsageError(f"{path}: the command cannot be started again: {error}") from error
 
 
 def _folders(roots: tuple[str, ...], place: Path) -> dict[bytes, Path]:

@@ -38,8 +38,9 @@ class Store:
         return {key: Verdict(what, text) for key, what, text in self._connection.execute("SELECT key, what, text FROM verdict")}
 
     def add(self, key: bytes, verdict: Verdict) -> None:
-        """Keeps a verdict."""
-        self._connection.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?)", (key, verdict.what, verdict.text))
+        """Keeps a verdict, which may name files in any encoding."""
+        text = verdict.text.encode(errors="backslashreplace").decode()
+        self._connection.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?)", (key, verdict.what, text))
 
     def add_reading(self, read: int, key: bytes, verdict: Verdict) -> None:
         """Keeps a verdict by what was read for it (readset.py)."""
