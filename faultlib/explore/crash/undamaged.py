@@ -54,7 +54,7 @@ class Undamaged:
             )
         if _masked(self._before) != _masked(again):
             raise UsageError(
-                "the check fails before the run already, and says something else each time, so that nothing can be told from that:"
+                "the check fails before the run already, and says something else each time: nothing can be told from that:"
                 f"\n  {first_line(self._before)}\n  {first_line(again)}"
             )
 
