@@ -87,12 +87,14 @@ class Watch(Lab):
         self.first_s: float | None = None
         self.seconds = 0.0
 
-    def crash(self, *command: str, check: str, roots: Sequence[Path] = (), patience_s: float = 0, **options: str) -> Outcome:
+    def crash(
+        self, *command: str, check: str, roots: Sequence[Path] = (), patience_s: float = 0, recover: str | None = None
+    ) -> Outcome:
         """Explores a command in this process, up to the budget of the benchmark."""
         folder, check = self.begin(check)
         self._began = time.monotonic()
         spec = Spec(
-            command, self.here, folder, tuple(roots), check, options.get("recover"), budget=read_budget(self._budget),
+            command, self.here, folder, tuple(roots), check, recover, budget=read_budget(self._budget),
             jobs=os.cpu_count() or 1,
         )  # fmt: skip
         campaign = explore(spec, self._tell)
