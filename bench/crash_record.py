@@ -1,94 +1,69 @@
-"""What a write of 4 KiB costs more while it is recorded with its data, as for a crash: `python -m bench.crash_record [ROUNDS]`.
+"""What recording a write with its data costs, beside the same write without: `python -m bench.crash_record [ROUNDS]`.
 
-Two processes take turns, batch by batch; a batch fits into the ring that its data go through, as what most programs write at
-once does. The loop around the writes is in both figures, not in their difference.
+The budget is 0.6 us for 4 KiB. A program makes calls in batches, alone and recorded in turn; what counts is the median of what
+the recorded one of each pair took longer. A batch fits into the buffer of the log, so that the call is measured, and not how fast
+the file of the log takes what comes; "sustained" are batches that do not fit.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
+import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from bench.budgets import at_most
-from faultlib.bench.measure import Series
+from faultlib.bench import programs
+from faultlib.bench.measure import Worker
+from faultlib.bench.subjects import Subject
 from faultlib.inject import datalog
-from faultlib.inject.datalog import DataLog
+from faultlib.inject.datalog import BUFFER_BYTES, DataLog
 from faultlib.inject.session import Session
 
-SIZE, BATCH = 4096, 100
 BUDGET_US = 0.6
-WRITER = f"""
-import os, sys, time
-fd, page = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), b"x" * {SIZE}
-os.write(fd, page * {BATCH})
-for line in sys.stdin:
-    os.lseek(fd, 0, os.SEEK_SET)
-    began = time.perf_counter_ns()
-    for _ in range({BATCH}):
-        os.write(fd, page)
-    print(time.perf_counter_ns() - began, flush=True)
-"""
+CALLS = ("write", "append", "pwrite")
+FITS = BUFFER_BYTES // 4096 * 3 // 4
+SUSTAINED = 10 * FITS
+ROUNDS_IN_A_SESSION = 20
 
 
-class Cost(NamedTuple):
-    """Nanoseconds for a write, and how many writes were recorded."""
-
-    bare_ns: float
-    recorded_ns: float
-    writes: int
-
-
-class Writer:
-    """A process that writes a batch when it is asked to, alone or in a session."""
-
-    def __init__(self, file: Path, session: Session | None) -> None:
-        env = session.environment(env=dict(os.environ)) if session else None
-        command = [sys.executable, "-c", WRITER, file]
-        self._child = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.series = Series(file.name, "write", stubbed=False)
-
-    def batch(self) -> None:
-        """Measures one."""
-        assert self._child.stdin and self._child.stdout
-        self._child.stdin.write("\n")
-        self._child.stdin.flush()
-        self.series.samples.append(int(self._child.stdout.readline()) / BATCH)
-
-    def close(self) -> None:
-        """Lets it end."""
-        self._child.communicate()
+def rounds(compiled: programs.Programs, folder: Path, stacks: bool) -> Iterator[dict[tuple[str, int], tuple[float, float]]]:
+    """Yields rounds of one session: nanoseconds of a call alone and recorded, by its name and the size of the batch."""
+    subject = Subject("bare", "no tool", ())
+    with Session(recording=datalog.recording(), stacks=stacks) as session, DataLog(session, folder=folder) as log:
+        alone, recorded = (Worker(subject, one, compiled, stubbed=False) for one in (None, session))
+        kinds = [(call, count) for call in CALLS for count in (FITS, SUSTAINED)]
+        for number in range(ROUNDS_IN_A_SESSION):
+            found = {}
+            for call, count in random.sample(kinds, len(kinds)):
+                a, b = (worker.batch(f"{call}-data", count) / count for worker in (alone, recorded))
+                found[call, count] = a, b
+            if number:  # the first round brings the buffer into the program's memory
+                yield found
+        alone.close()
+        recorded.close()
+        log.finish()
+        if complaints := log.complaints():
+            sys.exit("\n".join(complaints))
 
 
-def measure(rounds: int) -> Cost:
-    """Has so many batches written by each."""
-    chance = random.Random(1)
+def main(wanted: int) -> None:
+    """Prints a line for each kind of call."""
     with tempfile.TemporaryDirectory(prefix="faultlib-bench.", dir="/dev/shm") as name:
-        folder = Path(name)
-        with Session(recording=datalog.recording(), stacks=False) as session, DataLog(session, folder=folder) as log:
-            writers = bare, recorded = Writer(folder / "bare", None), Writer(folder / "recorded", session)
-            for _ in range(rounds):
-                for writer in chance.sample(writers, len(writers)):
-                    writer.batch()
-            for writer in writers:
-                writer.close()
-            log.finish()
-            writes = sum(entry.data.size == SIZE for entry in log.entries())
-    return Cost(bare.series.ns, recorded.series.ns, writes)
-
-
-def main(rounds: int) -> None:
-    """Prints what it costs."""
-    cost = measure(rounds)
-    more_us = (cost.recorded_ns - cost.bare_ns) / 1000
-    print(
-        f"a write of 4 KiB: {cost.bare_ns:,.0f} ns, recorded with its data {cost.recorded_ns:,.0f} ns, +{more_us:.2f} us; "
-        f"{at_most(more_us, BUDGET_US, 'us')}"
-    )
+        compiled = programs.compile_all(Path(name))
+        for stacks in (True, False):
+            found = list[dict[tuple[str, int], tuple[float, float]]]()
+            while len(found) < wanted:
+                found += rounds(compiled, Path(name), stacks)
+            for call in CALLS:
+                for count in (FITS, SUSTAINED):
+                    alone = statistics.median(one[call, count][0] for one in found)
+                    extra = statistics.median(one[call, count][1] - one[call, count][0] for one in found)
+                    how = ("with its source line" if stacks else "no source line") + (", sustained" if count == SUSTAINED else "")
+                    verdict = "" if count == SUSTAINED else ", " + at_most(extra / 1000, BUDGET_US, "us")
+                    print(f"{call:7} of 4 KiB, {how:32} {alone / 1000:6.2f} us bare {extra / 1000:+6.2f} us recorded{verdict}")
 
 
 if __name__ == "__main__":

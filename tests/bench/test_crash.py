@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import budgets, crash_record
+from faultlib.bench import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,10 +50,11 @@ def test_a_program_that_there_is_not() -> None:
     assert "there are pickledb 0.9.2, dump, " in done.stderr
 
 
-def test_what_was_recorded_is_what_was_written() -> None:
-    cost = crash_record.measure(3)
-    assert cost.writes == 3 * crash_record.BATCH
-    assert cost.bare_ns > 0
+def test_a_recorded_write_is_beside_the_bare_one(tmp_path: Path) -> None:
+    """Each round has every call, in both sizes of a batch; a log that were not whole would end it."""
+    found = list(crash_record.rounds(programs.compile_all(tmp_path), tmp_path, stacks=False))
+    assert len(found) == crash_record.ROUNDS_IN_A_SESSION - 1
+    assert all(len(one) == 2 * len(crash_record.CALLS) and min(map(min, one.values())) > 0 for one in found)
 
 
 def test_each_kind_of_check_is_beside_its_budget() -> None:
