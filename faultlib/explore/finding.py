@@ -85,7 +85,8 @@ class Campaign(NamedTuple):
     """What a campaign has done: for the head of a report.
 
     `states` are those looked at, `unique` how many of them differ, `judged` those a judge has seen, `failing` those that did not
-    pass. `outside` are files beyond the roots that were changed, `unstable` how many states were judged good and then bad,
+    pass. `outside` are files beyond the roots that were changed, `outlived` are processes that the command left
+    behind, and that were not waited for, `unstable` how many states were judged good and then bad,
     `not_covered` sentences on what was not looked at, `complete` whether every state of every strategy was. `accepted` are
     findings that a baseline has: they are not among `findings`.
     """
@@ -107,11 +108,12 @@ class Campaign(NamedTuple):
     accepted: tuple[Finding, ...] = ()
     outside: tuple[str, ...] = ()
     unstable: int = 0
+    outlived: tuple[str, ...] = ()
 
     @property
     def is_inconclusive(self) -> bool:
         """Whether it is no good news that nothing was found."""
-        return bool(self.outside or self.unstable)
+        return bool(self.outside or self.unstable or self.outlived)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data."""

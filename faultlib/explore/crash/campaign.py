@@ -119,7 +119,7 @@ def _explore(
         spec.command, spec.check or "", tuple(map(str, run.roots)), spec.profiles, counts.by_strategy, len(recorded.ops),
         counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, counts.complete,
         tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
-        unstable=len(explorer.tester.unstable),
+        unstable=len(explorer.tester.unstable), outlived=recorded.outlived,
     )  # fmt: skip
 
 
@@ -135,6 +135,9 @@ def check_spec(spec: Spec) -> None:
 
     if not spec.command:
         raise UsageError("the command is empty: give a program and its arguments behind --")
+    for option, text in (("--check", spec.check), ("--recover", spec.recover)):
+        if text is not None and not text.strip():
+            raise UsageError(f"{option} {text!r}: this is empty; leave the option out if there is none")
     for name in spec.profiles:
         if name not in PROFILES:
             near = difflib.get_close_matches(name, PROFILES, 1)
@@ -248,6 +251,7 @@ def _outside(spec: Spec, recorded: Recording) -> list[str]:
 def _not_covered(spec: Spec, recorded: Recording, counts: Counts) -> list[str]:
     why = "lies outside the roots, what crashes leave of it was not looked at: add --root, or --outside if it does not matter"
     notes = [f"{path} {why}" for path in _outside(spec, recorded)]
+    notes += [f"{one} was still there when the command had ended: what it does later was not recorded" for one in recorded.outlived]
     if not counts.complete:
         notes.append(f"the budget ended in strategy {counts.strategy}: there are more states")
     return notes

@@ -256,7 +256,9 @@ class Checks:
         return answer._replace(verdict=again)
 
     def _read(self) -> int | None:
-        """All that was read for the last verdict."""
+        """All that was read for the last verdict; None where somebody looks at more than can be watched."""
+        if self._also or self._restart:
+            return None
         whole = 0
         for one in self._all():
             if one.read is None:

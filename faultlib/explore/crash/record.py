@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +27,8 @@ from faultlib.inject.datalog import DataLog, LogEntry
 from faultlib.inject.events import Event
 from faultlib.inject.session import Session
 
+PATIENCE_S = 2.0
+"""How long processes that the command leaves behind are waited for."""
 MOST_BYTES, MOST_FILES = 1 << 30, 100_000
 MOST_NAMES = 5000
 """So many names go on one command line: 255 bytes each at most, and 2 MiB are allowed (execve(2))."""
@@ -158,6 +163,7 @@ def _record(run: Run, rules: Sequence[str]) -> None:
             tree.output = status.st_dev, status.st_ino
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
             done = session.run(run.command, cwd=run.cwd, **streams)
+        outlived = _wait_for_others(session, ends=run.isolated)
         log.finish()
         complaints = log.complaints()
         if any(os.strerror(errno.ENOSPC) in sentence for sentence in complaints):
@@ -168,9 +174,20 @@ def _record(run: Run, rules: Sequence[str]) -> None:
         complaints += tree.uncertain + differences(tree, Tree.scanned({root: root for root in run.roots}))
     head = {
         "command": run.command, "cwd": str(run.cwd), "roots": list(map(str, run.roots)), "status": done.returncode,
-        "incomplete": complaints, "outside": tree.outside,
+        "incomplete": complaints, "outside": tree.outside, "outlived": outlived,
     }  # fmt: skip
     recording.save(run.folder, head, tree, initial, changes, ops)
+
+
+def _wait_for_others(session: Session, *, ends: bool) -> list[str]:
+    """Gives processes that the command has left behind some time; returns those that do not end, and ends them if they are ours."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (others := [process for process in session.processes() if process.alive]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for process in others if ends else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    return [f"{process.comm} (process {process.lineage})" for process in others]
 
 
 def _told(process: ProcessView) -> str:

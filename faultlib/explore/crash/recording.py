@@ -58,7 +58,9 @@ class Roots(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """A run. `status` is that of the command, `outside` are the files beyond the roots that it changed."""
+    """A run. `status` is that of the command, `outside` are the files beyond the roots that it changed, `outlived`
+    the processes that it left behind, and which did not end soon.
+    """
 
     command: tuple[str, ...]
     cwd: str
@@ -69,6 +71,7 @@ class Recording(NamedTuple):
     log: Log
     incomplete: tuple[str, ...]
     outside: tuple[str, ...]
+    outlived: tuple[str, ...] = ()
 
 
 class Log:
@@ -145,7 +148,7 @@ def _load(folder: Path) -> Recording:
     ops = tuple(_op_of(op, stacks) for op in data["ops"])
     return Recording(
         tuple(data["command"]), data["cwd"], roots, data["status"], ops, Model(tree, initial, changes),
-        log, tuple(data["incomplete"]), tuple(data["outside"]),
+        log, tuple(data["incomplete"]), tuple(data["outside"]), tuple(data["outlived"]),
     )  # fmt: skip
 
 

@@ -121,6 +121,8 @@ class Narrator:
         if cause.kept < 0:
             return f"the check refuses what was there before the run already, until {self.text(cause.lost)}"
         match cause.kind:
+            case causes.TRUNCATED if isinstance(self._model.changes[cause.kept], DirChange):
+                return f"{name} can be left empty or cut short: it is made under its name before its content is written"
             case causes.TRUNCATED:
                 return f"{name} can be left empty: it is emptied before its new content is written"
             case causes.TORN:
@@ -179,7 +181,8 @@ class Narrator:
                 return f"fdatasync of {name} after {lost} and before {kept}"
             case causes.TRUNCATED | causes.TORN:
                 steps = f"write a temporary file beside {name}, fsync it, rename it over {name}, fsync the directory"
-                return f"{steps}, instead of changing {name} in place at {kept}"
+                is_new = isinstance(self._model.changes[cause.kept], DirChange)
+                return f"{steps}, instead of {'making' if is_new else 'changing'} {name} in place at {kept}"
             case causes.RENAMED:
                 return f"fsync of {name} after {lost} and before {kept}"
             case causes.UNNAMED | causes.ORDER if isinstance(change, DirChange):
