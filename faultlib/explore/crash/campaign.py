@@ -251,7 +251,7 @@ def _outside(spec: Spec, recorded: Recording) -> list[str]:
 def _not_covered(spec: Spec, recorded: Recording, counts: Counts) -> list[str]:
     why = "lies outside the roots, what crashes leave of it was not looked at: add --root, or --outside if it does not matter"
     notes = [f"{path} {why}" for path in _outside(spec, recorded)]
-    notes += [f"{one} was still there when the command had ended: what it does later was not recorded" for one in recorded.outlived]
+    notes += [f"{one} went on when the command had ended: what it did later was not recorded" for one in recorded.outlived]
     if not counts.complete:
         notes.append(f"the budget ended in strategy {counts.strategy}: there are more states")
     return notes

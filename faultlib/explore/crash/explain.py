@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from faultlib.explore.crash.causes import RENAMED, Cause, Fails, Minimiser, is_explained, without
+from faultlib.explore.crash.causes import RENAMED, Cause, Fails, Minimiser, is_explained, names_of, without
 from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import Rules
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.tester import TWICE, Tester
 from faultlib.explore.oracle import SUSPECT, Verdict
 
+NUMBERED = re.compile(r"\w*\d\w*")
+"""What may well be another one for each file of a kind."""
 MOST_RESTS = 400
 """So often it is looked what else is wrong with a state whose cause is known."""
 
@@ -26,11 +31,11 @@ class Failing(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A cause, what the check said, the strongest profile on which that happens, and how many states fail by it."""
+    """A cause, what the check said, the profiles on which that happens, the strongest first, and how many states fail by it."""
 
     cause: Cause
     verdict: Verdict
-    profile: str
+    profiles: tuple[str, ...]
     states: int
 
 
@@ -69,15 +74,18 @@ class Explanations:
                 break
         return False
 
-    def _rank(self, plan: State, promised: int) -> int:
-        """How strong the strongest profile is on which that happens: 0 is the strongest."""
-        ranks = (rank for rank, rules in enumerate(self._rules) if rules.allows(plan) and rules.latest(plan) >= promised)
-        return next(ranks, len(self._rules) - 1)
+    def _profiles(self, plan: State, promised: int) -> tuple[str, ...]:
+        """The profiles on which that happens."""
+        return tuple(one.profile.name for one in self._rules if one.allows(plan) and one.latest(plan) >= promised)
+
+    def _rank(self, profiles: Sequence[str]) -> int:
+        """How strong the strongest profile is: 0 is the strongest."""
+        return next((rank for rank, rules in enumerate(self._rules) if rules.profile.name in profiles), len(self._rules) - 1)
 
     def _is_explained(self, one: Failing, fails: Fails) -> bool:
         """Finds the cause of a failing state; false if what seems to be it does not fail again."""
         plan, promised, states = one
-        is_hard, rank = self._tester.is_hard(plan, promised), self._rank(plan, promised)
+        is_hard, rank = self._tester.is_hard(plan, promised), self._rank(self._profiles(plan, promised))
         minimiser = Minimiser(self._rules[rank], self._harder(fails) if is_hard else fails)
         promised = minimiser.promised(plan, promised)
         before = self._before(plan) if not plan.losses and not promised else -1
@@ -88,18 +96,18 @@ class Explanations:
                 self._count(number, plan, promised, states)
                 return self._look_further(known.cause, plan, promised, rank)
         cause = minimiser.cause(plan, promised)
-        rank = self._rank(cause.plan, cause.promised)
+        rank = self._rank(self._profiles(cause.plan, cause.promised))
         for number, known in enumerate(self.failures):
             same = is_explained(known.cause, cause.plan, cause.promised, self._model)
             if same or self._lines(known.cause) == self._lines(cause):
                 if not self._is_weaker(known, is_hard, rank):
                     return self._count(number, plan, promised, states)
                 if self._lines(known.cause) == self._lines(cause) and self._tester.fails_again(cause.plan, cause.promised):
-                    self.failures[number] = self._failure(cause, rank, known.states)
+                    self.failures[number] = self._failure(cause, known.states)._replace(profiles=known.profiles)
                     return self._count(number, plan, promised, states)
         if not self._tester.fails_again(cause.plan, cause.promised):
             return False
-        self.failures.append(self._failure(cause, rank, 0))
+        self.failures.append(self._failure(cause, 0))
         if not cause.plan.losses and not promised:
             self._prefixes |= dict.fromkeys(range(cause.plan.crash, plan.crash), len(self.failures) - 1)
         self._count(len(self.failures) - 1, plan, promised, states)
@@ -108,14 +116,13 @@ class Explanations:
     def _harder(self, fails: Fails) -> Fails:
         return lambda plan, promised: fails(plan, promised) and self._tester.is_hard(plan, promised)
 
-    def _failure(self, cause: Cause, rank: int, states: int) -> Failure:
+    def _failure(self, cause: Cause, states: int) -> Failure:
         verdict = self._tester.verdict(cause.plan, cause.promised, is_certain=True)
-        return Failure(cause, verdict, self._rules[rank].profile.name, states)
+        return Failure(cause, verdict, self._profiles(cause.plan, cause.promised), states)
 
     def _is_weaker(self, known: Failure, is_hard: bool, rank: int) -> bool:
         """Whether a known failure is less than a state that is suspected or hard, and happens with a profile of this rank."""
-        names = [rules.profile.name for rules in self._rules]
-        return (is_hard and known.verdict.what == SUSPECT) or names.index(known.profile) > rank
+        return (is_hard and known.verdict.what == SUSPECT) or self._rank(known.profiles) > rank
 
     def _look_further(self, cause: Cause, plan: State, promised: int, rank: int) -> bool:
         """Whether there is something else wrong with a state, too: without what its cause needs to be lost, it may fail still."""
@@ -134,7 +141,9 @@ class Explanations:
     def _count(self, number: int, plan: State, promised: int, states: int) -> bool:
         """Notes that a state fails by a known cause."""
         known = self.failures[number]
-        self.failures[number] = known._replace(states=known.states + states)
+        happens = {*known.profiles, *self._profiles(plan, promised)}
+        profiles = tuple(rules.profile.name for rules in self._rules if rules.profile.name in happens)
+        self.failures[number] = known._replace(states=known.states + states, profiles=profiles)
         if not plan.losses and not promised:
             self._prefixes[plan.crash] = number
         return True
@@ -147,11 +156,14 @@ class Explanations:
         return crash
 
     def _way(self, index: int) -> str:
-        """The source line of a change; where there is none, the functions that have led to it."""
+        """The source line of a change; where there is none, the place in the program, and what kind of file it is about."""
         if not 0 <= index < len(self._model.changes):
             return ""
         op = self._ops[self._model.changes[index].entry]
-        return op.place if op.where and op.where.line else " < ".join([op.place, *map(str, op.stack)])
+        if op.where and op.where.line:
+            return op.place
+        name = op.paths[-1] if op.paths else next(names_of(self._model, self._model.owner(index) or NAMES, index), b"")
+        return f"{op.place} {NUMBERED.sub('#', os.fsdecode(name))}"
 
     def _lines(self, cause: Cause) -> tuple[str, str, str]:
         """What makes two causes the same: the kind, and both source lines; of a rename only its own: one fsync is missing."""

@@ -180,7 +180,7 @@ def _record(run: Run, rules: Sequence[str]) -> None:
 
 
 def _wait_for_others(session: Session, *, ends: bool) -> list[str]:
-    """Gives processes that the command has left behind some time; returns those that do not end, and ends them if they are ours."""
+    """Gives processes that the command has left behind some time; returns those that do not end, and, in a cell, ends them."""
     deadline = time.monotonic() + PATIENCE_S
     while (others := [process for process in session.processes() if process.alive]) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -32,7 +32,7 @@ class Narrator:
     def finding(self, number: int, failure: Failure) -> Finding:
         """Returns a failure as a finding."""
         cause = failure.cause
-        profiles = tuple(rules.profile.name for rules in self._rules if self._is_allowed(rules, cause))
+        profiles = failure.profiles
         lost, kept = self._culprit(cause.lost), self._culprit(cause.kept)
         files = tuple(self._files(cause))
         severity = NOTE if profiles == ("posix",) else SUSPICION if failure.verdict.what == SUSPECT else VIOLATION
@@ -40,7 +40,7 @@ class Narrator:
         return Finding(
             number, kind, severity, self._title(cause, files), profiles, lost, kept, failure.verdict.text,
             self._impact(cause), self._missing(cause), files, self._timeline(cause),
-            {"state": cause.plan.to_json(), "promised": cause.promised, "profile": (*profiles, failure.profile)[0]},
+            {"state": cause.plan.to_json(), "promised": cause.promised, "profile": next(iter(profiles), "")},
             max(failure.states, 1), self._fingerprint(cause, files),
         )  # fmt: skip
 
