@@ -11,7 +11,7 @@
 
 #define FRAMES_KEPT 16
 #define KNOWN 256
-#define TEXT_BYTES 2048
+#define TEXT_BYTES 1280
 #define ID_BYTES 8 /* of the build's number */
 
 struct text { char *at, *end; };

@@ -36,6 +36,17 @@ int fl_trail_known(uintptr_t base, unsigned op, uint32_t *text)
     return __atomic_load_n(&known[at].version, __ATOMIC_RELAXED) == version;
 }
 
+/* No word more than was written: what else lies there may look like a pointer to whoever searches memory for leaks. */
+static void copy(struct fl_trail *to, const struct fl_trail *from)
+{
+    to->base = from->base;
+    to->n = from->n;
+    for (unsigned i = 0; i < from->n; i++) {
+        to->above[i] = from->above[i];
+        to->words[i] = from->words[i];
+    }
+}
+
 void fl_trail_keep(const struct fl_trail *trail, unsigned op, uint32_t text)
 {
     unsigned at = place_of(trail->base, op);
@@ -45,6 +56,6 @@ void fl_trail_keep(const struct fl_trail *trail, unsigned op, uint32_t text)
         return;
     __atomic_thread_fence(__ATOMIC_RELEASE);
     known[at].text = text;
-    known[at].trail = *trail;
+    copy(&known[at].trail, trail);
     __atomic_store_n(&known[at].version, version + 2, __ATOMIC_RELEASE);
 }
