@@ -20,7 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 SHM = Path("/dev/shm")
-MNT_DETACH, PR_SET_PDEATHSIG = 2, 1
+MNT_DETACH, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 2, 1, 36
 
 
 class CellError(FaultlibError):
@@ -82,21 +82,29 @@ def held(directory: Path) -> Path:
     return Path(f"/proc/{os.getpid()}/fd/{os.open(directory, os.O_PATH)}")
 
 
-_CHILDREN = "/proc/1/task/1/children"
+_adopting = 1
+
+
+def adopt() -> None:
+    """Makes a process that is in no cell the parent of all orphans below it, as the first process of a cell is."""
+    global _adopting
+    _call("prctl", PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
+    _adopting = os.getpid()
 
 
 @cache
-def _children() -> int:
-    return os.open(_CHILDREN, os.O_RDONLY | os.O_CLOEXEC)
+def _children(pid: int) -> int:
+    return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def end_strangers(kept: set[int]) -> None:
-    """In a cell's first process: ends all others but these, whoever started them. In any other process it does nothing."""
-    if os.getpid() != 1:
+    """In a cell's first process, or one that adopts: ends all others but these. In any other process it does nothing."""
+    own = os.getpid()
+    if own != _adopting:
         return
     while True:
         try:
-            strangers = [pid for pid in map(int, os.pread(_children(), 4096, 0).split()) if pid not in kept]
+            strangers = [pid for pid in map(int, os.pread(_children(own), 4096, 0).split()) if pid not in kept]
         except FileNotFoundError:  # a kernel without it
             return
         if not strangers:
@@ -127,16 +135,21 @@ def _enter() -> None:
 def why_not() -> str | None:
     """Returns why there can be no cells here: in a container, say, that forbids them. None: there can."""
     try:
-        call(lambda: mount("faultlib", "/proc/sys", "tmpfs"), quiet=True)
+        call(lambda: mount("faultlib", "/proc/sys", "tmpfs"))
     except CellError as error:
         return str(error)
     return None
 
 
-def start(work: Callable[[], None], *, isolated: bool = True, quiet: bool = False) -> int:
+def _print(error: CellError) -> None:
+    print(f"faultlib: {error}", file=sys.stderr)
+
+
+def start(work: Callable[[], None], *, isolated: bool = True, complain: Callable[[CellError], None] = _print) -> int:
     """Runs `work` in a new cell, in a fork of this process; returns its pid. Its status is 0 when `work` has returned.
 
     Whoever dies, this process or the cell's first, ends everything in it. If it is not `isolated`, it is a mere process.
+    `complain` is called there if there can be no cell.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -144,10 +157,10 @@ def start(work: Callable[[], None], *, isolated: bool = True, quiet: bool = Fals
     pid = os.fork()
     if pid:
         return pid
-    _live(work, parent, isolated, quiet)
+    _live(work, parent, isolated, complain)
 
 
-def _live(work: Callable[[], None], parent: int, isolated: bool, quiet: bool) -> NoReturn:
+def _live(work: Callable[[], None], parent: int, isolated: bool, complain: Callable[[CellError], None]) -> NoReturn:
     status = 125
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -166,8 +179,7 @@ def _live(work: Callable[[], None], parent: int, isolated: bool, quiet: bool) ->
             os._exit(os.waitstatus_to_exitcode(ended) & 0xFF)
         status = 0
     except CellError as error:
-        if not quiet:
-            print(f"faultlib: {error}", file=sys.stderr)
+        complain(error)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -176,29 +188,36 @@ def _live(work: Callable[[], None], parent: int, isolated: bool, quiet: bool) ->
         os._exit(status)
 
 
-def call(work: Callable[[], Any], *, isolated: bool = True, quiet: bool = False) -> Any:
+def call(work: Callable[[], Any], *, isolated: bool = True) -> Any:
     """Returns what `work`, run in a new cell, returns: plain data. Raises FaultlibError as it does."""
     reader, writer = os.pipe()
+
+    def answer(plain: dict[str, Any]) -> None:
+        with os.fdopen(writer, "w") as stream:
+            json.dump(plain, stream)
+
+    def fail(error: FaultlibError) -> None:
+        answer({"error": str(error), "kind": type(error).__name__, "module": type(error).__module__})
 
     def report() -> None:
         os.close(reader)
         try:
-            answer: dict[str, Any] = {"result": work()}
-        except (FaultlibError, OSError) as said:
-            error = NoRoom.of(said) if isinstance(said, OSError) else said
-            answer = {"error": str(error), "kind": type(error).__name__, "module": type(error).__module__}
-        with os.fdopen(writer, "w") as stream:
-            json.dump(answer, stream)
+            result = work()
+        except FaultlibError as error:
+            return fail(error)
+        except OSError as error:
+            return fail(NoRoom.of(error))
+        return answer({"result": result})
 
-    pid = start(report, isolated=isolated, quiet=quiet)
+    pid = start(report, isolated=isolated, complain=fail)
     os.close(writer)
     with os.fdopen(reader) as stream:
         text = stream.read()
     _, ended = os.waitpid(pid, 0)
     if not text:
         raise CellError(f"a cell ended with status {os.waitstatus_to_exitcode(ended)} before it had answered")
-    answer = json.loads(text)
-    if "error" in answer:
-        kind = getattr(sys.modules[answer["module"]], answer["kind"])
-        raise kind(answer["error"])
-    return answer["result"]
+    said = json.loads(text)
+    if "error" in said:
+        kind = getattr(sys.modules[said["module"]], said["kind"])
+        raise kind(said["error"])
+    return said["result"]

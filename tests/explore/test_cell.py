@@ -52,7 +52,7 @@ def test_an_error_comes_through_as_it_is() -> None:
     with pytest.raises(UsageError, match="that makes no sense"):
         cell.call(fail)
     with pytest.raises(cell.CellError, match="ended with status 7 before it had answered"):
-        cell.call(lambda: os._exit(7), quiet=True)
+        cell.call(lambda: os._exit(7))
 
 
 def test_its_own_shared_memory_hides_nothing_that_is_needed(tmp_path: Path) -> None:
