@@ -21,7 +21,7 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x10000000, 0x20000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 SHM = Path("/dev/shm")
 MOUNTS = ("/proc", "/dev/shm", "/dev", "/sys", "/tmp")
-MNT_DETACH, PR_SET_PDEATHSIG = 2, 1
+MNT_DETACH, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 2, 1, 36
 
 
 class CellError(FaultlibError):
@@ -83,21 +83,29 @@ def held(directory: Path) -> Path:
     return Path(f"/proc/{os.getpid()}/fd/{os.open(directory, os.O_PATH)}")
 
 
-_CHILDREN = "/proc/1/task/1/children"
+_adopting = 1
+
+
+def adopt() -> None:
+    """Makes a process that is in no cell the parent of all orphans below it, as the first process of a cell is."""
+    global _adopting
+    _call("prctl", PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
+    _adopting = os.getpid()
 
 
 @cache
-def _children() -> int:
-    return os.open(_CHILDREN, os.O_RDONLY | os.O_CLOEXEC)
+def _children(pid: int) -> int:
+    return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def end_strangers(kept: set[int]) -> None:
-    """In a cell's first process: ends all others but these, whoever started them. In any other process it does nothing."""
-    if os.getpid() != 1:
+    """In a cell's first process, or one that adopts: ends all others but these. In any other process it does nothing."""
+    own = os.getpid()
+    if own != _adopting:
         return
     while True:
         try:
-            strangers = [pid for pid in map(int, os.pread(_children(), 4096, 0).split()) if pid not in kept]
+            strangers = [pid for pid in map(int, os.pread(_children(own), 4096, 0).split()) if pid not in kept]
         except FileNotFoundError:  # a kernel without it
             return
         if not strangers:
@@ -155,15 +163,15 @@ def why_not() -> str | None:
     return None
 
 
-def _tell(error: CellError) -> None:
+def _print(error: CellError) -> None:
     print(f"faultlib: {error}", file=sys.stderr)
 
 
-def start(work: Callable[[], None], *, isolated: bool = True, failed: Callable[[CellError], None] = _tell) -> int:
+def start(work: Callable[[], None], *, isolated: bool = True, complain: Callable[[CellError], None] = _print) -> int:
     """Runs `work` in a new cell, in a fork of this process; returns its pid. Its status is 0 when `work` has returned.
 
     Whoever dies, this process or the cell's first, ends everything in it. If it is not `isolated`, it is a mere process.
-    `failed` is told, there, why there is no cell.
+    `complain` is called there if there can be no cell.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -171,10 +179,10 @@ def start(work: Callable[[], None], *, isolated: bool = True, failed: Callable[[
     pid = os.fork()
     if pid:
         return pid
-    _live(work, parent, isolated, failed)
+    _live(work, parent, isolated, complain)
 
 
-def _live(work: Callable[[], None], parent: int, isolated: bool, failed: Callable[[CellError], None]) -> NoReturn:
+def _live(work: Callable[[], None], parent: int, isolated: bool, complain: Callable[[CellError], None]) -> NoReturn:
     status = 125
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -193,7 +201,7 @@ def _live(work: Callable[[], None], parent: int, isolated: bool, failed: Callabl
             os._exit(os.waitstatus_to_exitcode(ended) & 0xFF)
         status = 0
     except CellError as error:
-        failed(error)
+        complain(error)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -206,29 +214,32 @@ def call(work: Callable[[], Any], *, isolated: bool = True) -> Any:
     """Returns what `work`, run in a new cell, returns: plain data. Raises FaultlibError as it does."""
     reader, writer = os.pipe()
 
+    def answer(plain: dict[str, Any]) -> None:
+        with os.fdopen(writer, "w") as stream:
+            json.dump(plain, stream)
+
+    def fail(error: FaultlibError) -> None:
+        answer({"error": str(error), "kind": type(error).__name__, "module": type(error).__module__})
+
     def report() -> None:
         os.close(reader)
         try:
-            answer({"result": work()})
-        except (FaultlibError, OSError) as said:
-            failed(NoRoom.of(said) if isinstance(said, OSError) else said)
+            result = work()
+        except FaultlibError as error:
+            return fail(error)
+        except OSError as error:
+            return fail(NoRoom.of(error))
+        return answer({"result": result})
 
-    def failed(error: FaultlibError) -> None:
-        answer({"error": str(error), "kind": type(error).__name__, "module": type(error).__module__})
-
-    def answer(told: dict[str, Any]) -> None:
-        with os.fdopen(writer, "w") as stream:
-            json.dump(told, stream)
-
-    pid = start(report, isolated=isolated, failed=failed)
+    pid = start(report, isolated=isolated, complain=fail)
     os.close(writer)
     with os.fdopen(reader) as stream:
         text = stream.read()
     _, ended = os.waitpid(pid, 0)
     if not text:
         raise CellError(f"a cell ended with status {os.waitstatus_to_exitcode(ended)} before it had answered")
-    told = json.loads(text)
-    if "error" in told:
-        kind = getattr(sys.modules[told["module"]], told["kind"])
-        raise kind(told["error"])
-    return told["result"]
+    said = json.loads(text)
+    if "error" in said:
+        kind = getattr(sys.modules[said["module"]], said["kind"])
+        raise kind(said["error"])
+    return said["result"]

@@ -150,12 +150,14 @@ class Bench:
         undone = around.places(roots) if isolated else []
         if isolated:
             cell.own_shm((self.cwd, *roots, folder.resolve()))
+            (held / "scratch").mkdir(exist_ok=True)
             cell.mount("faultlib", held / "scratch", "tmpfs", options=layers.ROOM)
             self.scratch = cell.held(held / "scratch")
             self._around = Around(undone, self.scratch)
             self._put: Layers | Copies = Layers(Image(disk), recording.roots.copies(held), self.scratch)
         else:
             assert all(root.is_relative_to(folder.resolve()) for root in roots), "states would be written over the real files"
+            cell.adopt()
             self._around = Around((), held)
             self.scratch = held
             self._put = Copies(Image(disk), roots)
