@@ -16,6 +16,7 @@
 #define FL_MAX_RULES 4096
 #define FL_MAX_PROCS 1024
 #define FL_MAPS_NAMED 8
+#define FL_MAPS_LOOKED 16
 #define FL_TID_BITS 22 /* the most that Linux has */
 #define FL_MAX_PAGES 1024
 #define FL_MAX_LAUNCHES 1024
@@ -245,6 +246,9 @@ struct fl_ring {
     uint32_t cut;               /* records that their writers, killed meanwhile, did not finish */
 };
 
+/* A part of a file that is mapped by somebody, who had written down all that was stored there when the head was here. */
+struct fl_looked { uint64_t device, inode, start, end, head; };
+
 /* What calls changed in files, in the order in which they did: entries of any length, one behind the other, for one reader. Whoever
  * has the lock writes them, and has it while a call changes something. */
 struct fl_datalog {
@@ -271,6 +275,7 @@ struct fl_datalog {
     uint32_t maps_open;         /* mappings that their processes have not yet left */
     uint32_t unlogged;          /* of the calls that could not wait, those that could not be written down either */
     uint64_t maps_copied;       /* bytes of all copies of mappings */
+    struct fl_looked looked[FL_MAPS_LOOKED]; /* by their inodes, one in each place */
 };
 
 /* In an entry: its data went to the end that the file had, as all before it in the log have made it. */

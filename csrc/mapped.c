@@ -60,10 +60,30 @@ static void look(struct fl_proc *proc, const struct part *part, uint64_t since)
 
 static int has_time_for_all(void) { return compared + fl_maps_copied() <= MOST_COMPARED; }
 
+static struct fl_looked *looked_at(const struct fl_map *map)
+{
+    return &datalog()->looked[(map->device ^ map->inode) % FL_MAPS_LOOKED];
+}
+
+/* Others may have looked at the same files since we did. */
+static uint64_t last_look(void)
+{
+    uint64_t last = seen;
+    uint32_t n;
+    const struct fl_map *map = fl_maps(&n);
+    for (const struct fl_map *end = map + n; map < end; map++) {
+        const struct fl_looked *other = looked_at(map);
+        int is_same = map->copy && other->inode == map->inode && other->device == map->device;
+        int is_within = other->start <= map->position && map->position + (map->end - map->start) <= other->end;
+        last = is_same && is_within && other->head > last ? other->head : last;
+    }
+    return last;
+}
+
 static void look_at_all(struct fl_proc *proc)
 {
     compared += fl_maps_copied();
-    look(proc, &all_of_it, seen);
+    look(proc, &all_of_it, last_look());
 }
 
 /* What it makes durable, or ends. */
@@ -77,7 +97,23 @@ static struct part part_of(const struct fl_frame *f)
     return fl_sys3(SYS_fstat, f->fd, &st, 0) ? (struct part){0} : (struct part){0, UINTPTR_MAX, st.st_dev, st.st_ino};
 }
 
-void fl_mapped_seen(void) { seen = head(); }
+void fl_mapped_seen(void)
+{
+    uint32_t n;
+    const struct fl_map *map = fl_maps(&n);
+    seen = head();
+    for (const struct fl_map *end = map + n; map < end; map++) {
+        struct fl_looked *place = looked_at(map);
+        if (!map->copy)
+            continue;
+        __atomic_store_n(&place->head, 0, __ATOMIC_SEQ_CST); /* whoever is killed in between has not looked */
+        place->device = map->device;
+        place->inode = map->inode;
+        place->start = map->position;
+        place->end = map->position + (map->end - map->start);
+        __atomic_store_n(&place->head, seen, __ATOMIC_SEQ_CST);
+    }
+}
 
 static int is_shared(const struct fl_frame *f)
 {

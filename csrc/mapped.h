@@ -12,7 +12,7 @@ int fl_mapped_wants(const struct fl_frame *f);
 int fl_mapped_before(struct fl_frame *f);
 /* After one that began, ended or replaced a mapping, or gave a file another size; it was made with this lock. */
 void fl_mapped_after(struct fl_frame *f, int lock, long result);
-/* After one before which we looked, with the lock: its thread has stored nothing since. */
+/* After one before which we looked, with the lock: its thread has stored nothing since. What others have is taken for later. */
 void fl_mapped_seen(void);
 
 /* mapped_look.c. `copy` is null as long as it could only be read. `size` is the file's, when it was last seen. */

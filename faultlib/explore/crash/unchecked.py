@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from faultlib.explore.crash import parsing
 from faultlib.explore.crash.changes import DirChange, Write
-from faultlib.explore.crash.content import PAGE, Content
+from faultlib.explore.crash.content import PAGE, Content, Garbage
 from faultlib.explore.crash.expected import Expected
 from faultlib.explore.crash.judge import Case, Look
 from faultlib.explore.crash.losses import ALL, State
@@ -119,7 +119,7 @@ class Files(Expected):
         return Complaint(FAIL, f"{self.shown(name)} is {what}, which it never was")
 
     def _is_log_cut(self, found: Found, view: View) -> bool:
-        """Whether it is a log that ends too early, or has zeros where nothing was durable."""
+        """Whether it is a log that ends too early, or has zeros or garbage where nothing was durable."""
         if not self.is_log(found.node):
             return False
         lost = view.state.lost(found.node)
@@ -130,7 +130,7 @@ class Files(Expected):
         first = self.model.changes[indexes[bisect_left(indexes, lost[0].first)]]
         sound = min(first.position + lost[0].lo, found.content.size) if isinstance(first, Write) else 0
         there, expected = found.content.read(sound), whole.read(sound, found.content.size - sound)
-        return len(there) == len(expected) and _is_same_or_zero(there, expected)
+        return len(there) == len(expected) and _is_same_or_nothing(there, expected, sound)
 
     def _database(self, name: bytes, found: Found, view: View, place: Path) -> Complaint | None:
         database = self.opened(name, view, place)
@@ -196,9 +196,12 @@ class Files(Expected):
         return self.recording.ops[self.model.changes[index].entry].process
 
 
-def _is_same_or_zero(data: bytes, expected: bytes) -> bool:
+def _is_same_or_nothing(data: bytes, expected: bytes, position: int) -> bool:
     for at in range(0, len(data), PAGE):
         here, wanted = data[at : at + PAGE], expected[at : at + PAGE]
-        if here != wanted and any(here) and any(a not in (0, b) for a, b in zip(here, wanted, strict=True)):
+        if here == wanted or not any(here):
+            continue
+        junk = Garbage().read(position + at, len(here))
+        if any(a not in (0, b, c) for a, b, c in zip(here, wanted, junk, strict=True)):
             return False
     return True

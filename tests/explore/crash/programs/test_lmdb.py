@@ -35,11 +35,27 @@ def check(directory, output):
 """
 
 
-def explored(lab: Lab, more: str) -> Outcome:
+TWO = """
+import lmdb, os
+def work(first):
+    env = lmdb.open("db", map_size=1 << 20, writemap=True)
+    for n in range(first, 3, 2):
+        with env.begin(write=True) as transaction:
+            for m in range(8):
+                transaction.put(b"%d-%d" % (n, m), b"v" * 200)
+        print(n, flush=True)
+    env.close()
+    os._exit(0)
+children = [child for child in (0, 1) if os.fork() or work(child)]
+for child in children: assert not os.wait()[1]
+"""
+
+
+def explored(lab: Lab, more: str, program: str = PROGRAM) -> Outcome:
     with lmdb.open(str(lab.here / "db"), map_size=1 << 20) as env, env.begin(write=True) as transaction:
         for n in range(50):
             transaction.put(b"old%d" % n, b"x" * 50)
-    return lab.crash_python(PROGRAM.format(more), check=CHECK)
+    return lab.crash_python(program.format(more), check=CHECK)
 
 
 def test_clean(lab: Lab) -> None:
@@ -48,6 +64,10 @@ def test_clean(lab: Lab) -> None:
 
 def test_clean_with_a_writable_map(lab: Lab) -> None:
     explored(lab, ", writemap=True").assert_clean()
+
+
+def test_clean_with_two_processes_and_a_writable_map(lab: Lab) -> None:
+    explored(lab, "", TWO).assert_clean()
 
 
 def test_without_sync_of_its_meta_page_a_commit_can_be_lost(lab: Lab) -> None:

@@ -74,3 +74,37 @@ def test_a_store_before_its_journal_is_durable(lab: Lab) -> None:
 
 def test_a_store_after_its_journal_is_durable(lab: Lab) -> None:
     lab.write("m", "\0" * 8192).write("j", "-" * 6).crash_python(DATABASE.format("write sync store flush"), check=LOGGED).assert_clean()
+
+TWO = """
+import mmap, os
+journal, file = os.open("j", os.O_WRONLY), os.open("m", os.O_RDWR)
+(wait, go), (done, mapped) = os.pipe(), os.pipe()
+if os.fork() == 0:
+    view = mmap.mmap(file, 8192); os.write(mapped, b"!")
+    {0}
+    os.read(wait, 1)
+    {1}
+    view.flush(); os._exit(0)
+os.read(done, 1); {2}
+os.write(journal, b"record")
+os.fsync(journal)
+os.write(go, b"!")
+os.wait()
+"""
+STORE, SEEN = 'view[0:4] = b"newA"', "[*iter(lambda: os.pread(file, 4, 0), b'newA')]"
+
+
+def test_a_store_that_is_found_after_another_process_has_synced_the_journal(lab: Lab) -> None:
+    """It is there before the journal is, and nobody looks at the memory until later."""
+    lab.write("m", "\0" * 8192).write("j", "-" * 6)
+    outcome = lab.crash_python(TWO.format(STORE, "", SEEN), check=LOGGED)
+    outcome.assert_found((ORDER, "app.py:12", "app.py:10"))
+    assert outcome.violations[0]["profiles"] == POWER_CUT
+    fates = {step["text"]: step["fate"] for step in outcome.violations[0]["timeline"]}
+    assert (fates["fsync(j)"], fates["store to the mapped m, 4 bytes at 0"]) == ("never", "kept")
+
+
+def test_a_store_after_another_process_that_maps_the_file_has_synced_the_journal(lab: Lab) -> None:
+    """What that one has seen of the memory counts: nothing was stored yet."""
+    lab.write("m", "\0" * 8192).write("j", "-" * 6)
+    lab.crash_python(TWO.format("", STORE, "view = mmap.mmap(file, 8192)"), check=LOGGED).assert_clean()
