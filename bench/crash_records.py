@@ -40,9 +40,11 @@ def wait_until_empty(session: Session) -> None:
 
 
 def pair(alone: Worker, recorded: Worker, operation: str, count: int) -> tuple[float, float]:
-    """Returns what a call takes alone and recorded. The program has been at rest: a batch that does not count wakes it up."""
-    alone.batch(operation, FITS)
-    took = {worker: worker.batch(operation, count) / count for worker in random.sample([alone, recorded], 2)}
+    """Returns what a call takes alone and recorded. The programs have been at rest: a batch that does not count wakes each up."""
+    took = dict[Worker, float]()
+    for worker in random.sample([alone, recorded], 2):
+        worker.batch(operation, FITS)
+        took[worker] = worker.batch(operation, count) / count
     return took[alone], took[recorded]
 
 
