@@ -281,8 +281,8 @@ struct fl_datalog {
 /* In an entry: its data went to the end that the file had, as all before it in the log have made it. */
 #define FL_AT_END 0xffffffffffffffff
 
-/* One entry. `names` bytes of names follow, each with its 0 (none: the event's paths are what would be there), then `bytes` of data, then as many as the next entry needs to begin at a
- * multiple of 8. */
+/* One entry. `names` bytes of names follow, each with its 0 (none: the event's paths are what would be there), then `bytes` of
+ * data, then as many as the next entry needs to begin at a multiple of 8. */
 struct fl_log_entry {
     struct fl_event event;      /* `sequence`: 1 + where the first entry of this call begins */
     uint64_t length;            /* of the whole entry */

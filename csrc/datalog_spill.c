@@ -9,6 +9,7 @@
 
 #define NAP_NS 200000
 #define MUCH(capacity) ((capacity) / 4) /* of less it waits for more: who looks all the time takes the writers' words from them */
+#define PORTION(capacity) ((capacity) / 8) /* there is room again after each */
 
 static void make_room(struct fl_datalog *log, uint64_t tail)
 {
@@ -19,17 +20,18 @@ static void make_room(struct fl_datalog *log, uint64_t tail)
     syscall(SYS_futex, &log->drained, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-/* Writes [from, to) out; after an error it is thrown away, so that nobody has to wait for room that never comes. */
+/* Writes [from, to) out, portion by portion; after an error it is thrown away, so that nobody has to wait for room that never comes. */
 static int write_out(struct fl_ctl *ctl, int fd, uint64_t from, uint64_t to)
 {
     const char *ring = (const char *)ctl + ctl->datalog.offset;
     uint64_t capacity = ctl->datalog.capacity;
     while (from < to) {
         uint64_t at = from & (capacity - 1), n = to - from < capacity - at ? to - from : capacity - at;
-        ssize_t done = write(fd, ring + at, n);
+        ssize_t done = write(fd, ring + at, n < PORTION(capacity) ? n : PORTION(capacity));
         if (done < 0 && errno != EINTR)
             return -errno;
         from += done > 0 ? (uint64_t)done : 0;
+        make_room(&ctl->datalog, from);
     }
     return 0;
 }

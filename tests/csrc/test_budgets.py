@@ -14,6 +14,7 @@ import pytest
 
 import faultlib
 from faultlib.bench import instructions, programs, subjects
+from faultlib.inject import datalog
 from faultlib.inject.session import Session
 
 SHIM = Path(faultlib.__file__).parent / "libfaultlib_preload.so"
@@ -30,6 +31,11 @@ WRITE = {
     "record-times": 133,
 }
 """Instructions that one write costs above a bare one, by the state of its session (faultlib.bench.subjects)."""
+
+
+DATA_BYTES = 4096
+WITH_DATA = {"write-data": 1290, "append-data": 1240, "pwrite-data": 1300}
+"""Instructions that one write costs above a bare one while its data are recorded, beside the copy of them: one for each byte."""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,14 @@ def test_a_write_stays_within_its_budget(name: str, compiled: programs.Programs,
     with subject.start() as session:
         cost = instructions.per_call(compiled, "write", session) - bare["write"]
     assert 0 < cost <= WRITE[name]
+
+
+@pytest.mark.parametrize("operation", WITH_DATA)
+def test_a_write_with_its_data_stays_within_its_budget(operation: str, compiled: programs.Programs) -> None:
+    plain = instructions.per_call(compiled, operation, stubbed=False)
+    with Session(recording=datalog.recording(), stacks=False) as session, datalog.DataLog(session):
+        cost = instructions.per_call(compiled, operation, session, stubbed=False) - plain
+    assert DATA_BYTES < cost <= DATA_BYTES + WITH_DATA[operation]
 
 
 def test_counting_really_counted(compiled: programs.Programs) -> None:
