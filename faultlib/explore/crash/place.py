@@ -27,8 +27,8 @@ class Busy(UsageError):
 @contextmanager
 def taken(folder: Path, roots: Sequence[Path]) -> Iterator[None]:
     """Makes a folder if there is none, and has it to itself. Raises UsageError for one that is something else; NoRoom."""
-    _check(folder, roots)
     try:
+        _check(folder, roots)
         _make(folder)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:

@@ -132,11 +132,12 @@ def copy_files(*words: str | Path, cwd: Path) -> None:
     env = os.environ | {"LC_ALL": "C"}
     done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, errors="backslashreplace")
     if done.returncode:
-        kinds = {errno.ENOSPC: NoRoom, errno.EDQUOT: NoRoom, errno.EACCES: UsageError}
+        kinds = {errno.ENOSPC: NoRoom, errno.EDQUOT: NoRoom, errno.EACCES: UsageError, errno.EPERM: UsageError}
         kind = next((kind for number, kind in kinds.items() if os.strerror(number) in done.stderr), FaultlibError)
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         more = [f"and {len(lines) - MOST_SAID} more"] if len(lines) > MOST_SAID else []
-        raise kind(f"{cwd} could not be copied:\n  " + "\n  ".join(lines[:MOST_SAID] + more))
+        hint = ["a copy is made of each root: --root narrows it down"] if kind is UsageError else []
+        raise kind(f"{cwd} could not be copied:\n  " + "\n  ".join(lines[:MOST_SAID] + more + hint))
 
 
 def record(run: Run, rules: Sequence[str] = ()) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from faultlib.errors import UsageError
+from faultlib.testing.crash import assert_fixed
 from tests.explore.crash.conftest import Explore
 
 MANY = """import os
@@ -97,6 +98,13 @@ def test_a_command_that_starts_again_only_by_chance(campaign: Explore) -> None:
     program = "import os\nFOUND = os.listdir()\n" + program.replace("CHANCE", BY_CHANCE)
     found = campaign(program, {"data": "old"}, profiles=("kill",))
     assert found.findings == () and found.unstable > 0
+
+
+def test_its_regression_test_warns(campaign: Explore, tmp_path: Path) -> None:
+    campaign(IN_PLACE, flaky(), check="checks:check", profiles=("kill",))
+    (tmp_path / "here" / "program.py").write_text(MANY)
+    with pytest.warns(UserWarning, match=r"not found again, but .* states have passed and failed"):
+        assert_fixed(tmp_path / "c" / "findings" / "crash_1.json", cwd=tmp_path / "here")
 
 
 def test_nothing_can_be_said_then(tmp_path: Path) -> None:
