@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
+import stat
 import sys
+import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +83,8 @@ def command(
     )  # fmt: skip
     for path in reports:
         core.format_of(path)
+    if _has_input():
+        say_notes(["standard input is not passed on, CMD gets an empty one: make it part of CMD, as in sh -c 'app < file'"])
     if nested:
         check_nested(spec)
     passed = list[State]()
@@ -107,6 +112,16 @@ def command(
         core.write(campaign, path)
     wanted = [finding for finding in campaign.findings if strict or finding.severity == VIOLATION]
     sys.exit(VIOLATED if wanted else INCONCLUSIVE if campaign.is_inconclusive else HELD)
+
+
+def _has_input() -> bool:
+    """Whether somebody wants the command to read something: there is some in a pipe or file."""
+    try:
+        status = os.fstat(0)
+        waiting = fcntl.ioctl(0, termios.FIONREAD, b"\0" * 4) if stat.S_ISFIFO(status.st_mode) else b"\0"
+        return any(waiting) or (stat.S_ISREG(status.st_mode) and os.lseek(0, 0, os.SEEK_CUR) < status.st_size)
+    except OSError:  # it is closed
+        return False
 
 
 @contextmanager

@@ -33,6 +33,6 @@ class Progress:
     def tell(self, counts: Counts) -> None:
         """Shows the counts."""
         task = self._bar.tasks[self._task]
-        rate = counts.judged / task.elapsed if task.elapsed else 0
+        rate = counts.unique / task.elapsed if task.elapsed else 0
         said = f"{counts.looked_at} states, {counts.unique} unique, {counts.failing} failing, {rate:.0f}/s"
         self._bar.update(self._task, description=f"{counts.strategy or 'begin'}: {said}")

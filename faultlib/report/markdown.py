@@ -63,7 +63,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 def _head(campaign: Campaign) -> Iterator[str]:
     yield f"# faultlib crash: {words.result(campaign)}"
     yield ""
-    yield f"{code(words.command(campaign))}: {words.counted(campaign.judged, 'state')} judged, {campaign.failing:,} failing."
+    yield f"{code(words.command(campaign))}: {words.counted(campaign.unique, 'state')}, {campaign.failing:,} failing."
     if campaign.findings:
         yield ""
         rows = ((_badge(one), f"{one.number}. {plain(words.heading(one))}", ", ".join(one.profiles)) for one in campaign.findings)

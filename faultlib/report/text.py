@@ -37,7 +37,7 @@ def render(campaign: Campaign, *, colour: bool = False, width: int | None = None
 def _head(campaign: Campaign) -> Iterator[str]:
     tones = {**SEVERITY, "clean": {"fg": "green", "bold": True}}
     found = click.style(words.result(campaign), **tones.get(words.tone(campaign), {"bold": True}))
-    yield f"faultlib crash: {found} in {words.counted(campaign.judged, 'state')} of {words.command(campaign)}"
+    yield f"faultlib crash: {found} in {words.counted(campaign.unique, 'state')} of {words.command(campaign)}"
 
 
 def _finding(finding: Finding, width: int | None) -> Iterator[str]:

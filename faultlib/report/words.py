@@ -182,17 +182,18 @@ def by_profile(campaign: Campaign) -> dict[str, dict[str, int]]:
 
 
 def rate(campaign: Campaign) -> float:
-    """States judged per second."""
-    return campaign.judged / campaign.seconds if campaign.seconds > 0 else 0.0
+    """States per second."""
+    return campaign.unique / campaign.seconds if campaign.seconds > 0 else 0.0
 
 
 def summary(campaign: Campaign) -> tuple[tuple[str, str], ...]:
     """Returns what was done, as pairs of a word and its value."""
     strategies = " · ".join(f"{name} {number:,}" for name, number in campaign.strategies.items())
-    judged = f"{campaign.judged:,} judged, {campaign.failing:,} failing"
+    same = "; of states that are the same in all that the check has read, one was judged"
     rows = [
-        ("states", f"{campaign.states:,} looked at, {campaign.unique:,} unique, {judged}"),
-        ("time", f"{campaign.seconds:.1f} s, {rate(campaign):,.0f} states judged per second"),
+        ("states", f"{campaign.states:,} looked at, {campaign.unique:,} unique, {campaign.failing:,} failing"),
+        ("judged", f"{counted(campaign.judged, 'time')}{same if campaign.judged < campaign.unique else ''}"),
+        ("time", f"{campaign.seconds:.1f} s, {rate(campaign):,.0f} states per second"),
         ("strategies", strategies or "none"),
         ("profiles", ", ".join(campaign.profiles)),
         ("recorded", f"{counted(campaign.operations, 'operation')} below {', '.join(campaign.roots)}"),
@@ -216,6 +217,6 @@ def next_command(campaign: Campaign) -> str:
         return replay if "--explain" in replay.split() else f"{replay} --explain"
     if campaign.complete:
         return f"faultlib run -e write:error=ENOSPC -- {command(campaign)}"
-    option = f"--budget {max(1000, MORE_BUDGET * campaign.judged)}"
+    option = f"--budget {max(1000, MORE_BUDGET * campaign.unique)}"
     check = f" --check {shlex.quote(campaign.check)}" if campaign.check else ""
     return f"faultlib crash {option}{check} -- {command(campaign)}"

@@ -11,6 +11,14 @@ from faultlib.explore.crash.campaign import explore
 from faultlib.explore.crash.replay import read
 
 
+def find_root(test: str, *names: str) -> Path:
+    """Returns the directory above a test in which all these files are. Raises FileNotFoundError if there is none."""
+    for directory in Path(test).resolve().parents:
+        if all((directory / name).exists() for name in names):
+            return directory
+    raise FileNotFoundError(f"no directory above {test} has {', '.join(names)}: ROOT has to be where the command is to run")
+
+
 def assert_fixed(path: Path, *, cwd: Path | None = None) -> None:
     """Runs the command of a finding again, as the program is now, on the files as they were, and explores what crashes leave.
 

@@ -303,7 +303,7 @@ def test_nothing_found_is_not_said_of_more_than_was_looked_at() -> None:
 
 def test_what_to_type_next() -> None:
     assert words.next_command(CLEAN) == "faultlib run -e write:error=ENOSPC -- true"
-    assert words.next_command(CLEAN._replace(complete=False, check="")) == "faultlib crash --budget 2560 -- true"
+    assert words.next_command(CLEAN._replace(complete=False, check="")) == "faultlib crash --budget 3248 -- true"
     explained = CAMPAIGN._replace(findings=(RENAMED._replace(replay="faultlib replay 1 --explain"),))
     assert words.next_command(explained) == "faultlib replay 1 --explain"
 

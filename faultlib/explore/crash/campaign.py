@@ -267,5 +267,5 @@ def _write(spec: Spec, run: Run, recorded: Recording, finding: Finding) -> Findi
     data = {"finding": finding.to_json(), "spec": _settings(spec, run) | {"profiles": spec.profiles, "sector": spec.sector}}
     path.write_text(json.dumps(data, indent=1))
     fixture.save(recorded, folder / fixture.FOLDER)
-    fixture.write_test(path, finding, spec.cwd)
+    fixture.write_test(path, finding, spec.command, spec.cwd)
     return finding

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from faultlib.explore.crash.losses import State
@@ -63,16 +64,24 @@ def test_path(path: Path) -> Path:
     return path.with_name(f"test_{path.stem}.py")
 
 
-def write_test(path: Path, finding: Finding, cwd: Path) -> None:
+def _marks(finding: Finding, command: Sequence[str], cwd: Path) -> set[str]:
+    """The files of the program by which the command's directory can be told, from there."""
+    named = [*command, *(one.file for one in (finding.lost, finding.kept) if one)]
+    below = (os.path.relpath(cwd / name, cwd) for name in named if name and (cwd / name).is_file())
+    return {name for name in below if not name.startswith("..")}
+
+
+def write_test(path: Path, finding: Finding, command: Sequence[str], cwd: Path) -> None:
     """Writes a test that fails as long as the finding is there."""
-    up = next((n for n, parent in enumerate(path.resolve().parents) if parent == cwd.resolve()), None)
-    root = f"Path(__file__).resolve().parents[{up}]" if up is not None else f"Path({str(cwd)!r})"
+    marks = sorted(_marks(finding, command, cwd))
+    root = f"find_root(__file__, {', '.join(map(repr, marks))})" if marks else f"Path({str(cwd)!r})"
+    imported = "assert_fixed, find_root" if marks else "assert_fixed"
     name = re.sub(r"\W+", "_", f"{finding.kind} {finding.files[0] if finding.files else ''}").strip("_").lower()
     title = finding.title.encode("ascii", "backslashreplace").decode().replace("\\", "\\\\").replace('"', "'")
     test_path(path).write_text(
         f'"""Fails as long as this is so: {title}."""\n\n'
         "from pathlib import Path\n\n"
-        "from faultlib.testing.crash import assert_fixed\n\n"
+        f"from faultlib.testing.crash import {imported}\n\n"
         f"ROOT = {root}\n\n\n"
         f"def test_{name}() -> None:\n"
         f'    assert_fixed(Path(__file__).with_name("{path.name}"), cwd=ROOT)\n'

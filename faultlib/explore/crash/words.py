@@ -111,6 +111,18 @@ class Narrator:
                 found.append(self.name(change.node, max(cause.plan.crash, index)))
         return list(dict.fromkeys(reversed(found)))
 
+    def _both(self, cause: Cause) -> list[str]:
+        """The file of either operation: of a rename the name that it gives, as that is what counts."""
+        found = list[str]()
+        for index in (cause.kept, cause.lost):
+            change: Change | None = self._model.changes[index] if index >= 0 else None
+            if isinstance(change, DirChange):
+                given = [entry for entry in change.entries if entry.after is not None] or change.entries
+                found.append(self.short(causes.path_of(self._model, given[-1].directory) + b"/" + given[-1].name))
+            elif isinstance(change, Write | Resize | ZeroRange):
+                found.append(self.name(change.node, max(cause.plan.crash, index)))
+        return list(dict.fromkeys(found))
+
     def _paths(self, change: DirChange) -> list[bytes]:
         return [causes.path_of(self._model, entry.directory) + b"/" + entry.name for entry in change.entries]
 
@@ -134,8 +146,8 @@ class Narrator:
             case causes.UNSYNCED:
                 return f"{name} can be lost although it was acknowledged: its data are not durable"
             case causes.ORDER:
-                return f"{' and '.join(files[:2])} can reach the disk in the wrong order"
-        return f"{' and '.join(files[:2]) or name}: a crash in between leaves it half done"
+                return f"{' and '.join(self._both(cause))} can reach the disk in the wrong order"
+        return f"{' and '.join(self._both(cause)) or name}: a crash in between leaves it half done"
 
     def _again(self, cause: Cause) -> str:
         """What becomes of the name that a lost change was about."""
