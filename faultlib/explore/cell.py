@@ -137,8 +137,11 @@ def _enter() -> None:
 
 def _is_mount(path: str) -> bool:
     """Whether it is the root of a mount. Of "/", os.path.ismount always says so."""
-    with Path("/proc/self/mountinfo").open() as lines:
-        return any(line.split()[4] == path for line in lines)
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise CellError(f"/proc/self/mountinfo: {error.strerror}") from error
+    return any(line.split()[4] == path for line in lines)
 
 
 def _step_into_own_root() -> None:

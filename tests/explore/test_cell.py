@@ -101,3 +101,27 @@ def test_whoever_made_it_is_killed_and_everything_in_it_goes(tmp_path: Path) -> 
 
 def test_without_namespaces_it_is_a_mere_process() -> None:
     assert cell.call(os.getpid, isolated=False) not in (1, os.getpid())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_chroot_can_have_cells(tmp_path: Path) -> None:
+    """Its root directory is no mount, so that it cannot be kept from spreading what is mounted below it."""
+
+    def work() -> object:
+        (tmp_path / "proc").mkdir()
+        cell.mount("proc", tmp_path / "proc", "proc")
+        os.chroot(tmp_path)
+        os.chdir("/")
+        return cell.call(lambda: [os.getpid(), os.listdir("/"), cell.mount("none", "/proc", "tmpfs")])
+
+    assert cell.call(work) == [1, ["proc"], None]
+
+
+def test_why_there_is_no_cell_comes_through() -> None:
+    def work() -> str | None:
+        os.chroot("/dev")  # in which no mount is one of those that serve
+        os.chdir("/")
+        return cell.why_not()
+
+    if os.geteuid() == 0:
+        assert "No such file or directory" in str(cell.call(work))

@@ -1,0 +1,116 @@
+"""Which cause a failing state is put down to, and that none hides another."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from faultlib.errors import UsageError
+from faultlib.explore.finding import Finding
+from tests.explore.crash.conftest import Explore
+
+BOTH = """
+import os
+for name in ("a", "b"):
+    with open(name + ".tmp", "w") as file:
+        file.write("new " + name)
+    {rename}
+"""
+FILES = {"a": "old a", "b": "old b"}
+VERSIONS = "def versions():\n    for name in 'ab':\n        assert open(name).read() in ('old ' + name, 'new ' + name), name\n"
+
+
+def told(findings: tuple[Finding, ...]) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(one.kind, one.severity, one.profiles) for one in findings]
+
+
+def test_what_is_suspected_does_not_hide_what_is_sure(campaign: Explore) -> None:
+    """A new file that is cut short is a suspicion, unless what it was made from is gone."""
+    code = "import os\ndata = open('old').read()\nwith open('new', 'w') as file:\n    file.write(data)\n{0}\nos.unlink('old')\n"
+    found = campaign(code.format(""), {"old": "precious"}).findings
+    assert told(found)[0][:2] == ("order of two files", "violation")
+    assert found[0].lost and found[0].lost.place == "program.py:3" and found[0].kept and found[0].kept.place == "program.py:6"
+    assert [one.severity for one in found[1:]] == ["suspicion"]
+    synced = "    file.flush()\n    os.fsync(file.fileno())\nos.fsync(os.open('.', os.O_RDONLY))"
+    found = campaign(code.format(synced), {"old": "precious"}, folder="synced").findings
+    assert [one.severity for one in found] == ["suspicion"]
+
+
+def test_the_strongest_profile_does_not_depend_on_which_are_asked_for(campaign: Explore) -> None:
+    program = BOTH.format(rename="os.rename(name + '.tmp', name)")
+    files = {**FILES, "checks.py": VERSIONS}
+    every = campaign(program, files, check="checks:versions").findings
+    assert told(every) == [("rename before data", "violation", ("ext4", "xfs", "btrfs", "posix"))]
+    for profile in ("ext4", "xfs", "btrfs"):
+        some = campaign(program, files, check="checks:versions", profiles=(profile,), folder=profile).findings
+        assert told(some) == [("rename before data", "violation", (profile,))]
+
+
+def test_a_cause_does_not_hide_another_on_other_lines(campaign: Explore) -> None:
+    program = "import os\n" + "".join(
+        f"with open('{name}.tmp', 'w') as file:\n    file.write('new {name}')\nos.rename('{name}.tmp', '{name}')\n" for name in "ab"
+    )
+    found = campaign(program, {**FILES, "checks.py": VERSIONS}, check="checks:versions", profiles=("ext4",)).findings
+    assert [one.kept and one.kept.place for one in found] == ["program.py:4", "program.py:7"]
+
+
+def test_data_and_name_of_one_file_are_two_causes(campaign: Explore) -> None:
+    code = """
+import os
+fd = os.open(".", os.O_TMPFILE | os.O_WRONLY)
+os.write(fd, b'{"a": 1}')
+os.link(f"/proc/self/fd/{fd}", "out.json", src_dir_fd=os.open("/", os.O_PATH))
+print("saved")
+"""
+    found = campaign(code, acks=("saved",)).findings
+    assert [(one.kind, one.lost and one.lost.place) for one in found] == [
+        ("rename before data", "program.py:4"), ("name not durable", "program.py:5")
+    ]  # fmt: skip
+
+
+def test_two_places_of_a_file_want_a_sync_in_between(campaign: Explore) -> None:
+    code = "import os\nfd = os.open('db', os.O_RDWR)\nos.pwrite(fd, b'data', 8192)\n{0}\nos.pwrite(fd, b'head', 0)\n"
+    check = "def ordered():\n    text = open('db').read()\n    assert text[:4] != 'head' or text[8192:8196] == 'data'\n"
+    files = {"db": "." * 9000, "checks.py": check}
+    (finding,) = campaign(code.format(""), files, check="checks:ordered").findings
+    assert finding.missing == "fdatasync of db after program.py:3 and before program.py:5"
+    assert not campaign(code.format("os.fdatasync(fd)"), files, check="checks:ordered", folder="synced").findings
+
+
+IN_PLACE = "with open('conf', 'w') as file:\n    file.write('new')\n"
+
+
+@pytest.mark.parametrize("check", ["grep -q new conf", f"'{sys.executable}' -c \"exit(open('conf').read() != 'new')\"", "checks:new"])
+def test_a_check_that_fails_before_the_run_finds_what_is_worse(check: str, campaign: Explore) -> None:
+    files = {"conf": "old", "checks.py": "def new():\n    return open('conf').read() == 'new'\n"}
+    found = campaign(IN_PLACE, files, check=check)
+    assert [one.kind for one in found.findings] == ["truncate-then-write"]
+    assert any("as good counts what looks the same to it: " in note for note in found.not_covered)
+
+
+def test_a_check_that_says_what_it_fails_for_goes_by_that_too(campaign: Explore) -> None:
+    check = f"'{sys.executable}' -c \"import json; json.load(open('conf'))\""
+    found = campaign(IN_PLACE.replace("'new'", "'{{}}'").replace("{{}}", "{}"), check=check)
+    assert [one.kind for one in found.findings] == ["truncate-then-write"]
+
+
+def test_a_check_that_fails_before_and_tells_nothing_is_refused(campaign: Explore) -> None:
+    code = "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()\nexit(open('conf').read() != 'new')\n"
+    with pytest.raises(UsageError, match="fails before the run already, and says nothing but 'status 1'"):
+        campaign(IN_PLACE, {"conf": "old", "check.py": code}, check=f"'{sys.executable}' check.py")
+
+
+@pytest.mark.parametrize("option", ["check", "recover"])
+def test_an_empty_command_is_refused(option: str, campaign: Explore) -> None:
+    with pytest.raises(UsageError, match=f"--{option} '': this is empty"):
+        campaign(IN_PLACE, **{option: ""})
+
+
+def test_who_is_left_behind_is_waited_for_or_named(campaign: Explore) -> None:
+    code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep({0})\n    open('conf', 'w').write('new')\n    os._exit(0)\n"
+    waited = campaign(code.format(0.3), {"conf": "old"}, check="test -s conf")
+    assert [one.kind for one in waited.findings] == ["truncate-then-write"] and not waited.outlived
+    left = campaign("open('other', 'w').write('1')\n" + code.format(60), {"conf": "old"}, check="true", folder="left")
+    assert len(left.outlived) == 1 and left.is_inconclusive
+    assert "went on when the command had ended: what it did later was not recorded" in "".join(left.not_covered)
