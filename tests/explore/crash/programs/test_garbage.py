@@ -6,7 +6,7 @@ from tests.explore.crash.programs.lab import Lab
 
 PROGRAM = """
 with open("log", "ab") as log:
-    log.write(b"x" * 5000)
+    log.write(b"x" * 3000)
 """
 CHECK = """
 def check(directory, output):
@@ -22,7 +22,7 @@ def test_a_log_whose_reader_knows_only_zeros(lab: Lab) -> None:
     (note,) = outcome.findings
     assert (note["severity"], note["profiles"]) == ("note", ["posix"])
     assert note["title"] == "log can hold garbage: it has its new size before its data are there"
-    assert " of them garbage, then (100 bytes before the run, 5100 at its end)" in note["impact"]
+    assert " of them garbage, then (100 bytes before the run, 3100 at its end)" in note["impact"]
 
 
 def test_what_fails_by_less_is_not_blamed_on_garbage(lab: Lab) -> None:

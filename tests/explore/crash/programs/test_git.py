@@ -40,6 +40,6 @@ def test_commit_with_fsync_of_all_is_clean(lab: Lab) -> None:
 @pytest.mark.parametrize("git", ["git", SYNCED], ids=["default", "synced"])
 def test_init_leaves_a_lock_behind_that_stops_the_next_one(lab: Lab, git: str) -> None:
     outcome = lab.crash_shell(f"{git} init -q .", recover="git init -q .", check="git status && git fsck", budget="150")
-    (finding,) = (finding for finding in outcome.violations if finding["profiles"] == ALWAYS)
-    assert finding["kind"] == RECOVERY
-    assert finding["files"][0] == ".git/HEAD.lock"
+    found = [finding for finding in outcome.violations if finding["profiles"] == ALWAYS]
+    assert {finding["kind"] for finding in found} == {RECOVERY}
+    assert ".git/HEAD.lock" in [finding["files"][0] for finding in found]

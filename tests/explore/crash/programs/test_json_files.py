@@ -50,9 +50,10 @@ def atomicwrites(lab: Lab) -> Outcome:
 
 
 def test_pickledb_dump_empties_its_file_first(lab: Lab) -> None:
+    """It does so twice: once by itself, and once more in a thread."""
     pytest.importorskip("pickledb")
     outcome = pickledb_dump(lab)
-    outcome.assert_found((TRUNCATED, "pickledb.py:92", "pickledb.py:92"))
+    assert [(found.kind, found.kept) for found in outcome.found] == [(TRUNCATED, "pickledb.py:92"), (TRUNCATED, "pickledb.py:95")]
     assert outcome.violations[0]["profiles"] == ALWAYS
 
 
