@@ -13,7 +13,7 @@ from faultlib.explore.crash.profiles import Rules
 
 Fails = Callable[[State, int], bool]
 """Whether a state does, with the promises that were made when so many changes had been done."""
-MOST_TRIES = 400
+MOST_TRIES, MOST_AHEAD = 400, 50
 
 
 class Cause(NamedTuple):
@@ -108,14 +108,23 @@ class Minimiser:
         return plan
 
     def _begin(self, plan: State, promised: int) -> State:
-        """The beginning of the time in which it is so."""
+        """The beginning of the time in which it is so, and no other file was in the middle of its changes."""
+        last, end = plan.crash, self._end(plan, promised)
         for crash in range(plan.crash - 1, -1, -1):
+            if is_done(self._model, crash, last, end):
+                break
             if not self._rules.allows(State(crash)):
                 continue
             if not self._try(State(crash), promised):
                 break
             plan = State(crash)
         return plan
+
+    def _end(self, plan: State, promised: int) -> int:
+        """The crash at which it is no longer so; if that is far, the end."""
+        end = len(self._model.changes)
+        crashes = [crash for crash in range(plan.crash + 1, end) if self._model.owner(crash - 1) is not None][:MOST_AHEAD]
+        return next((crash for crash in crashes if not self._try(State(crash), promised)), end)
 
     def promised(self, plan: State, promised: int) -> int:
         """Returns up to which change promises count for it to fail: behind the first that is broken, 0 if it fails anyway."""
@@ -214,6 +223,14 @@ def without(rules: Rules, cause: Cause, plan: State) -> State | None:
     left = [(node, one) for node, one in items if node != file and not one.first <= cause.lost < one.last]
     rest = rules.close(state(plan.crash, left)) if len(left) < len(items) else None
     return rest if rest is not None and not _loses(model, rest, cause.lost) and rest != rules.canonical(plan) else None
+
+
+def is_done(model: Model, index: int, crash: int, end: int | None = None) -> bool:
+    """Whether a change before a crash is of a file that the program changes no more, or not before `end`."""
+    node = model.owner(index) if index >= 0 else None
+    indexes = model.of_node[node] if node else []
+    place = bisect_left(indexes, crash)
+    return bool(node) and (place == len(indexes) or (end is not None and indexes[place] >= end))
 
 
 def has_garbage(plan: State) -> bool:

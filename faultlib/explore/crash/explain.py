@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from faultlib.explore.crash.causes import RENAMED, Cause, Fails, Minimiser, is_explained, names_of, without
+from faultlib.explore.crash.causes import RENAMED, Cause, Fails, Minimiser, is_done, is_explained, names_of, without
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import Rules
@@ -92,7 +92,8 @@ class Explanations:
         for number, known in enumerate(self.failures):
             if self._is_weaker(known, is_hard, rank):
                 continue
-            if is_explained(known.cause, plan, promised, self._model) or self._prefixes.get(before) == number:
+            goes_on = self._prefixes.get(before) == number and not is_done(self._model, known.cause.kept, plan.crash)
+            if goes_on or is_explained(known.cause, plan, promised, self._model):
                 self._count(number, plan, promised, states)
                 return self._look_further(known.cause, plan, promised, rank)
         cause = minimiser.cause(plan, promised)

@@ -114,3 +114,11 @@ def test_who_is_left_behind_is_waited_for_or_named(campaign: Explore) -> None:
     left = campaign("open('other', 'w').write('1')\n" + code.format(60), {"conf": "old"}, check="true", folder="left")
     assert len(left.outlived) == 1 and left.is_inconclusive
     assert "went on when the command had ended: what it did later was not recorded" in "".join(left.not_covered)
+
+
+def test_what_is_left_undone_between_two_files_is_a_cause_of_its_own(campaign: Explore) -> None:
+    """The first file is in the middle of its change, then it is done, and the second is not."""
+    code = "def put(name):\n    with open(name, 'w') as file:\n        file.write('new')\nput('a')\nput('b')\n"
+    check = "def same():\n    assert open('a').read() == open('b').read()\n"
+    found = campaign(code, {"a": "old", "b": "old", "checks.py": check}, check="checks:same", profiles=("kill",)).findings
+    assert {(one.kind, one.files) for one in found} >= {("truncate-then-write", ("a",)), ("unfinished sequence", ("a", "b"))}
