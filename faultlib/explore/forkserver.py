@@ -85,7 +85,8 @@ class ForkServer:
         else:
             self._before = os.fstat(self._output).st_size
             if groups is not None and self._session:
-                self._watch = Watch(self._session, self._point, groups)
+                with contextlib.suppress(FaultlibError):  # too many, or too long names: then it is not known what is read
+                    self._watch = Watch(self._session, self._point, groups)
 
     @property
     def pids(self) -> set[int]:

@@ -12,6 +12,8 @@ from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, DirEnt
 from faultlib.explore.crash.content import PAGE, Content
 from faultlib.inject.datalog import DataLog, LogEntry
 
+OTHER = "other"
+"""The kind of a socket, a fifo, a device."""
 MOST_LINKS = 40
 """As the kernel (path_resolution(7))."""
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE = 1, 2, 16
@@ -115,7 +117,7 @@ class Tree:
             return Node("file", content=Content.of(FileSource(path), status.st_size), mode=stat.S_IMODE(status.st_mode))
         if stat.S_ISLNK(status.st_mode):
             return Node("symlink", target=os.fsencode(os.readlink(path)))  # noqa: PTH115 - a Path would tidy it up
-        return Node("dir" if stat.S_ISDIR(status.st_mode) else "other", mode=stat.S_IMODE(status.st_mode))
+        return Node("dir" if stat.S_ISDIR(status.st_mode) else OTHER, mode=stat.S_IMODE(status.st_mode))
 
     def _add(self, node: Node, identity: tuple[int, int]) -> int:
         number, self._next = self._next, self._next + 1
@@ -365,7 +367,8 @@ def differences(one: Tree, other: Tree) -> list[str]:
     """Returns what two trees of the same roots differ in, a sentence for each path."""
     ours, theirs = dict(one.paths()), dict(other.paths())
     found = [f"{os.fsdecode(path)} should be there" for path in sorted(ours.keys() - theirs.keys())]
-    found += [f"{os.fsdecode(path)} should not be there" for path in sorted(theirs.keys() - ours.keys())]
+    new = (path for path in sorted(theirs.keys() - ours.keys()) if theirs[path].kind != OTHER)  # of a socket nothing is kept
+    found += [f"{os.fsdecode(path)} should not be there" for path in new]
     for path in sorted(ours.keys() & theirs.keys()):
         a, b = ours[path], theirs[path]
         if a.kind != b.kind or a.target != b.target:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from faultlib.explore.crash.content import Content
 from faultlib.explore.crash.losses import State
-from faultlib.explore.crash.tree import FileSource
+from faultlib.explore.crash.tree import OTHER, FileSource
 from faultlib.explore.crash.versions import Disk, Names
 
 
@@ -53,7 +53,7 @@ class Recovered(View):
         if stat.S_ISLNK(status.st_mode):
             return Found("symlink", 0, Content(), os.fsencode(os.readlink(path)))  # noqa: PTH115 - a Path would tidy it up
         if not stat.S_ISREG(status.st_mode):
-            return Found("dir" if stat.S_ISDIR(status.st_mode) else "other", 0, Content())
+            return Found("dir" if stat.S_ISDIR(status.st_mode) else OTHER, 0, Content())
         content, built = Content.of(FileSource(path), status.st_size), super().look(name)
         is_same = built is not None and built.kind == "file" and built.content.digest() == content.digest()
         return built if is_same else Found("file", 0, content)

@@ -110,6 +110,12 @@ def test_a_sync_of_a_part_of_a_mapping(tmp_path: Path) -> None:
     assert parts == [(12288, 20480, True), (8192, 40960, True)]
 
 
+def test_a_socket_is_none_of_our_business(tmp_path: Path) -> None:
+    code = "import socket, os; socket.socket(socket.AF_UNIX).bind('sock'); open('f', 'w').write('1')"
+    tree, _ = traced([sys.executable, "-c", code], tmp_path / "root", tmp_path / "copy")
+    assert not tree.uncertain and not differences(tree, Tree.scanned({tmp_path / "root": tmp_path / "root"}))
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     """A tree in which somebody else was at work is no tree of the program's."""
     root, copy = tmp_path / "root", tmp_path / "copy"
