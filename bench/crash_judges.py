@@ -63,9 +63,10 @@ def main(states: int) -> None:
                 )
             )  # fmt: skip
             seconds, cpu = time.monotonic() - began, spent() - cpu
+            each = f"{1000 * cpu / campaign.unique:.2f} ms of processor time each, {campaign.judged} of {campaign.unique} judged"
             print(
-                f"{title:26} {campaign.judged / seconds:6.0f} states/s on {jobs} processors, recording included; "
-                f"{1000 * cpu / campaign.judged:.2f} ms of processor time each; {at_least(campaign.judged / seconds, budget)}"
+                f"{title:26} {campaign.unique / seconds:6.0f} states/s on {jobs} processors, recording included; {each}; "
+                f"{at_least(campaign.unique / seconds, budget)}"
             )
 
 

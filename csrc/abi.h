@@ -318,6 +318,7 @@ struct fl_fork {
     uint32_t quick;             /* runs may end without taking down what nobody needs */
     uint32_t strayed;           /* files below the roots that runs have opened by another name than their own */
     uint32_t watched;           /* runs belong to the session, whose rules say what they look at */
+    uint64_t aside;             /* the device of files that are below the roots by name only: nobody strays who opens one */
 };
 
 struct fl_ctl {

@@ -92,9 +92,10 @@ int fl_differs_between_runs(const char *path)
 }
 
 /* A run has opened a file: who watches what runs look at, by names, is told if this name is not the file's. */
-void fl_note_name(const char *name, const char *path)
+void fl_note_name(int fd, const char *name, const char *path)
 {
-    if (is_below_roots(path) && (!name || strcmp(name, path)))
+    struct stat st;
+    if (is_below_roots(path) && (!name || strcmp(name, path)) && (fl_sys3(SYS_fstat, fd, &st, 0) || st.st_dev != fl_ctl->fork.aside))
         __atomic_add_fetch(&fl_ctl->fork.strayed, 1, __ATOMIC_RELAXED);
 }
 

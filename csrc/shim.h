@@ -151,7 +151,7 @@ void fl_descriptor_path(char *out, int pid, int fd);
 /* forkpoint.c: in a process that may be it, the fork point. Returns 1 in the children of runs, 0 where it cannot be. */
 int fl_serve_forks(void);
 int fl_differs_between_runs(const char *path);
-void fl_note_name(const char *name, const char *path);
+void fl_note_name(int fd, const char *name, const char *path);
 void fl_refuse_forks(uint32_t why);
 
 /* slot.c */

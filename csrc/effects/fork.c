@@ -68,7 +68,7 @@ static long watch(struct fl_frame *f)
     char path[FL_PATH_MAX];
     long result = invoke(f, path, sizeof path);
     if (path[0])
-        fl_note_name(fl_path_text(f->path), path);
+        fl_note_name((int)result, fl_path_text(f->path), path);
     return result;
 }
 

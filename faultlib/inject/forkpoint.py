@@ -38,12 +38,14 @@ STARTS_OTHERS = frozenset(_WHY[why] for why in (lib.FL_FORK_CHILDREN, lib.FL_FOR
 class Points(NamedTuple):
     """Where to stop: at any call that names one of `paths` (globs), or opens one of the directories `listings` (globs) to list
     it, or changes something below `roots`; with `starts`, also where it is about to start another process or program.
+    `aside` is the device of files that lie below `roots` by name only, under what is mounted there; 0: there is none.
     """
 
     paths: tuple[str, ...]
     listings: tuple[str, ...]
     roots: tuple[str, ...]
     starts: bool = False
+    aside: int = 0
 
 
 def quoted(path: str) -> str:
@@ -82,6 +84,7 @@ class ForkPoint:
         ]
         self._fork.roots = session.block.live.keep_list(points.roots)
         self._slots = session.block.live.add(rules, WorkingDirectory("/", "/"))
+        self._fork.aside = points.aside
         self._fork.state = lib.FL_FORK_ARMED
 
     def wait(self, timeout_s: float, is_alive: Callable[[], bool]) -> str | None:

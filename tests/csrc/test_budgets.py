@@ -34,7 +34,7 @@ WRITE = {
 
 
 DATA_BYTES = 4096
-WITH_DATA = {"write-data": 1290, "append-data": 1240, "pwrite-data": 1300}
+WITH_DATA = {"write-data": 1290, "append-data": 1265, "pwrite-data": 1320}
 """Instructions that one write costs above a bare one while its data are recorded, beside the copy of them: one for each byte."""
 
 

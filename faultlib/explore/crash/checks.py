@@ -51,7 +51,7 @@ class Check:
 
     def _start(self, words: Sequence[str], cwd: Path, points: Points, folder: Path) -> str | None:
         sessions = folder if os.geteuid() == 0 else None  # who is not root does not let its children look into /proc/1
-        timeout_s, groups = self._timeout_s, self.groups
+        timeout_s, groups, points = self._timeout_s, self.groups, points._replace(aside=folder.stat().st_dev)
         server = ForkServer(words, cwd, points, folder, timeout_s=timeout_s, sessions=sessions, groups=groups)
         if server.why_not in STARTS_OTHERS:
             points = points._replace(starts=True)

@@ -43,6 +43,10 @@ class _OutOfTime(Exception):
     """A strategy is still at work when the budget is spent."""
 
 
+class _Enough(Exception):
+    """A strategy has nothing but known kinds."""
+
+
 class _Pending(NamedTuple):
     candidate: Candidate
     promised: int
@@ -89,23 +93,36 @@ class Explorer:
                 self.counts.strategy = name
                 for rules in self._rules:
                     for strategy in STRATEGIES[name] if name == "A" or rules.profile is not KILL else ():
-                        self._look(self._unseen(self._firsts(strategy(rules), kinds), rules))
+                        self._look(self._unseen(self._firsts(strategy(rules), rules, kinds), rules))
                         if not self.counts.complete:
                             return
 
-    def _firsts(self, candidates: Iterator[Candidate], kinds: set[Kind] | None) -> Iterator[Candidate]:
+    def _firsts(self, candidates: Iterator[Candidate], rules: Rules, kinds: set[Kind] | None) -> Iterator[Candidate]:
+        """Those of kinds that are not known yet; all of them if `kinds` is None."""
         known = 0
-        for candidate in candidates:
-            self.counts.looked_at += 1
-            if kinds is not None:
-                kind = candidate.strategy, self._place(candidate.lost), self._place(candidate.kept)
-                known = known + 1 if kind in kinds else 0
-                if known > MOST_KNOWN:
-                    return
-                if kind in kinds:
-                    continue
-                kinds.add(kind)
-            yield candidate
+
+        def is_wanted(strategy: str, lost: int, kept: int) -> bool:
+            nonlocal known
+            if kinds is None or (strategy, self._place(lost), self._place(kept)) not in kinds:
+                return True
+            known += 1
+            if known > MOST_KNOWN:
+                raise _Enough
+            return False
+
+        rules.is_wanted = is_wanted
+        try:
+            for candidate in candidates:
+                self.counts.looked_at += 1
+                if is_wanted(*candidate[1:]):
+                    known = 0
+                    if kinds is not None:
+                        kinds.add((candidate.strategy, self._place(candidate.lost), self._place(candidate.kept)))
+                    yield candidate
+        except _Enough:
+            return
+        finally:
+            rules.is_wanted = None
 
     def _place(self, index: int) -> str:
         return self._places[index] if 0 <= index < len(self._places) else ""
@@ -154,7 +171,7 @@ class Explorer:
 
     def _new(self, candidates: Iterator[Candidate], rules: Rules) -> Iterator[_Pending]:
         for candidate in candidates:
-            promised = rules.latest(candidate.state)
+            promised = rules.latest(candidate.state) if self.tester.needs_promises else 0
             key = self.tester.key(candidate.state, promised)
             if self._is_late() or (key not in self._seen and self.counts.unique == self._budget.states):
                 self.counts.complete = False
@@ -163,7 +180,7 @@ class Explorer:
                 continue
             self._seen.add(key)
             self.counts.unique += 1
-            yield _Pending(candidate, promised)
+            yield _Pending(candidate, promised or rules.latest(candidate.state))
 
     def _is_late(self) -> bool:
         return self._budget.seconds is not None and time.monotonic() - self._began > self._budget.seconds

@@ -23,7 +23,10 @@ Item = tuple[int, Lost]
 
 
 class Rules:
-    """One profile on one model. `sector` is in bytes. `tick` is called whenever something is computed, and may raise."""
+    """One profile on one model. `sector` is in bytes. `tick` is called whenever something is computed, and may raise.
+
+    `is_wanted` says, before a state is worked out, whether one of this strategy for these changes (lost, kept) is, and may raise.
+    """
 
     def __init__(self, profile: Profile, model: Model, sector: int) -> None:
         self.profile = profile
@@ -33,6 +36,7 @@ class Rules:
         self._soonest = _running_minimum(self.durable)
         self._settled_at: dict[int, tuple[int, int]] = {}
         self.tick: Callable[[], None] | None = None
+        self.is_wanted: Callable[[str, int, int], bool] | None = None
 
     def can_lose(self, index: int, crash: int) -> bool:
         """Whether a crash can lose a change, or of the last one a part; or has come before it."""

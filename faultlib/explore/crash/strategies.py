@@ -284,15 +284,18 @@ def _from(several: tuple[Lost, ...], index: int) -> Iterator[Lost]:
 
 
 def _closed(rules: Rules, crash: int, items: list[tuple[int, Lost]], strategy: str, lost: int, kept: int) -> Iterator[Candidate]:
-    plan = rules.close(state(crash, items))
-    if plan:
-        yield Candidate(plan, strategy, lost, kept)
+    if rules.is_wanted is None or rules.is_wanted(strategy, lost, kept):
+        plan = rules.close(state(crash, items))
+        if plan:
+            yield Candidate(plan, strategy, lost, kept)
 
 
 def _without(rules: Rules, index: int, crash: int) -> Iterator[Candidate]:
     """One change is lost, and the last one before the crash is kept."""
     node = rules.model.owner(index)
     if node is None or rules.model.owner(crash - 1) is None:
+        return
+    if rules.is_wanted is not None and not rules.is_wanted("D", index, crash - 1):
         return
     ways = [Lost(index, index + 1)] if _is_free(rules, node, index, crash - 1) else []
     if rules.profile.zeros in ("inner", "any") and _appends(rules, index):

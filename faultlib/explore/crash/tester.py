@@ -25,6 +25,11 @@ class Tester:
         self._tell = tell
         self._judged = 0
 
+    @property
+    def needs_promises(self) -> bool:
+        """Whether a verdict depends on what the program has promised."""
+        return self._verdicts.needs_promises
+
     def key(self, plan: State, promised: int) -> bytes:
         """Returns what a verdict depends on."""
         return self._verdicts.key(plan, promised)

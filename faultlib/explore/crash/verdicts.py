@@ -24,7 +24,7 @@ class Verdicts:
     def __init__(self, disk: Disk, store: Store, *, needs_promises: bool) -> None:
         self._disk = disk
         self._store = store
-        self._needs_promises = needs_promises
+        self.needs_promises = needs_promises
         self._by_state = store.verdicts()
         self.unstable = [verdict for verdict in self._by_state.values() if verdict.what == UNSTABLE]
         self._by_reading = ReadSets(disk)
@@ -37,7 +37,7 @@ class Verdicts:
     def key(self, plan: State, promised: int) -> bytes:
         """Returns what a verdict depends on: the state's digest, and the promises if they matter."""
         digest = self._disk.digest(plan)
-        return digest + promised.to_bytes(8, "little") if self._needs_promises else digest
+        return digest + promised.to_bytes(8, "little") if self.needs_promises else digest
 
     def find(self, key: bytes, plan: State, promised: int) -> Verdict | None:
         """Returns the verdict on a state; None if it has to be judged."""
@@ -73,4 +73,4 @@ class Verdicts:
         return verdict
 
     def _promise(self, promised: int) -> int | None:
-        return promised if self._needs_promises else None
+        return promised if self.needs_promises else None

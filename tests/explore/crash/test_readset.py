@@ -153,6 +153,13 @@ def test_a_function_is_not_judged_again_for_each_promise_that_it_does_not_want(c
     assert not few.findings and not more.findings
 
 
+def test_where_the_campaign_lies_does_not_matter(campaign: Explore) -> None:
+    """Below a root, as usual: what a check is told lies there, too."""
+    files = {**FILES, "checks.py": "def reads(directory):\n    (directory / 'a').read_text()\n"}
+    found = campaign(REPLACE, files, check="checks:reads", profiles=("ext4",), folder="here/.faultlib/c")
+    assert found.judged < found.unique
+
+
 def test_what_was_read_is_known_to_the_campaign_that_goes_on(campaign: Explore) -> None:
     files = {**FILES, "check.py": "open('a')\n"}
     first = campaign(REPLACE, files, check=f"'{sys.executable}' check.py", profiles=("ext4",))
