@@ -58,6 +58,8 @@ class Minimiser:
             smaller = self._begin(smaller, promised)
         kept = promised - 1 if promised else self._last_kept(smaller)
         lost = self._lost(smaller, kept, promised)
+        if promised:
+            lost = self._giving(lost, smaller, promised)
         return Cause(kind_of(self._model, smaller, lost, kept), smaller, lost, kept, promised)
 
     def _try(self, plan: State | None, promised: int) -> bool:
@@ -153,6 +155,29 @@ class Minimiser:
             if not self._try(State(crash + 1), promised):
                 return same[0] if same and same[0] <= crash else crash
         return changes[0] if changes else -1
+
+
+    def _giving(self, lost: int, plan: State, promised: int) -> int:
+        """Where a name was to be gone and is not: the change before it that gave one, and is lost with it, matters more."""
+        if not self._only_removes(lost):
+            return lost
+        first = min([plan.crash, *(one.first for node, one in plan.items() if node == NAMES)])
+        before = (i for i in range(lost - 1, first - 1, -1) if self._gives(i, promised))
+        return next(before, lost)
+
+    def _only_removes(self, index: int) -> bool:
+        change = self._model.changes[index] if index >= 0 else None
+        return isinstance(change, DirChange) and all(entry.after is None for entry in change.entries)
+
+    def _gives(self, index: int, until: int) -> bool:
+        """Whether it gives a name to a file that has it still at a later moment."""
+        change = self._model.changes[index]
+        if not isinstance(change, DirChange):
+            return False
+        later = [self._model.changes[i] for i in self._model.of_node[NAMES] if index < i < until]
+        gone = {(entry.directory, entry.name) for one in later if isinstance(one, DirChange) for entry in one.entries}
+        given = [entry for entry in change.entries if entry.after is not None and self._model.nodes[entry.after].kind == "file"]
+        return any((entry.directory, entry.name) not in gone for entry in given)
 
 
 def _singly(model: Model, plan: State) -> Iterator[tuple[int, Lost]]:

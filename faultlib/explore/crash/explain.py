@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from faultlib.explore.crash.causes import RENAMED, Cause, Fails, Minimiser, is_done, is_explained, names_of, without
+from faultlib.explore.crash.causes import RENAMED, UNNAMED, Cause, Fails, Minimiser, is_done, is_explained, names_of, without
+from faultlib.explore.crash.changes import DirChange
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import Rules
@@ -167,5 +168,10 @@ class Explanations:
         return f"{op.place} {NUMBERED.sub('#', os.fsdecode(name))}"
 
     def _lines(self, cause: Cause) -> tuple[str, str, str]:
-        """What makes two causes the same: the kind, and both source lines; of a rename only its own: one fsync is missing."""
-        return cause.kind, "" if cause.kind == RENAMED else self._way(cause.lost), self._way(cause.kept)
+        """What makes two causes the same: the kind, and both source lines; or, where one fsync would mend them, what tells that."""
+        if cause.kind == RENAMED:
+            return cause.kind, "", self._way(cause.kept)
+        change = self._model.changes[cause.lost] if cause.lost >= 0 else None
+        if cause.kind == UNNAMED and isinstance(change, DirChange):
+            return cause.kind, str(change.entries[-1].directory), self._way(cause.kept)
+        return cause.kind, self._way(cause.lost), self._way(cause.kept)

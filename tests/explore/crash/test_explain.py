@@ -122,3 +122,19 @@ def test_what_is_left_undone_between_two_files_is_a_cause_of_its_own(campaign: E
     check = "def same():\n    assert open('a').read() == open('b').read()\n"
     found = campaign(code, {"a": "old", "b": "old", "checks.py": check}, check="checks:same", profiles=("kill",)).findings
     assert {(one.kind, one.files) for one in found} >= {("truncate-then-write", ("a",)), ("unfinished sequence", ("a", "b"))}
+
+
+def test_of_the_names_that_one_fsync_would_save_the_new_one_is_named(campaign: Explore) -> None:
+    code = """
+import os
+fd = os.open("new.tmp", os.O_WRONLY | os.O_CREAT)
+os.write(fd, b"1")
+os.fsync(fd)
+os.rename("new.tmp", "new")
+os.unlink("old")
+print("saved")
+"""
+    (finding,) = campaign(code, {"old": "0"}, acks=("saved",), profiles=("ext4",)).findings
+    assert (finding.kind, finding.lost and finding.lost.place) == ("name not durable", "program.py:6")
+    assert finding.title == "new can be gone although it was acknowledged: its name is not durable"
+    assert finding.missing == "fsync of the directory . after program.py:6 and before program.py:8"
