@@ -168,7 +168,7 @@ class Explanations:
         return f"{op.place} {NUMBERED.sub('#', os.fsdecode(name))}"
 
     def _lines(self, cause: Cause) -> tuple[str, str, str]:
-        """What makes two causes the same: the kind, and both source lines; or, where one fsync would mend them, what tells that."""
+        """What makes two causes the same: the kind and both source lines; or what tells that one fsync would mend them."""
         if cause.kind == RENAMED:
             return cause.kind, "", self._way(cause.kept)
         change = self._model.changes[cause.lost] if cause.lost >= 0 else None
