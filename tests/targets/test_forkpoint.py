@@ -63,7 +63,7 @@ def test_each_run_is_what_the_program_does(compiled: Compile, tree: Path, what: 
 
 @pytest.mark.parametrize(
     ("what", "why"),
-    [("thread", "threads"), ("open", "open"), ("child", "children"), ("child-looks", "another process")],
+    [("thread", "threads"), ("child", "children"), ("child-looks", "another process")],
 )
 def test_what_ties_runs_together_is_refused(compiled: Compile, tree: Path, what: str, why: str) -> None:
     beside = "data" if what == "child-looks" else "beside"
