@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ MOST_HANGS = 10
 STARTED_ANEW = "the {} is started anew for each state, which takes longer: {}"
 
 
-class Check:
+class Check(ABC):
     """Something that is run in each state: as a fork of one process where that is possible, else anew."""
 
     is_told = True
@@ -45,9 +46,9 @@ class Check:
         """Which of these the last run has read; None: that is not known."""
         self.is_lost = False
 
+    @abstractmethod
     def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
         """Starts the server of forks, where some state is. Returns why there is none, if that is worth telling."""
-        raise NotImplementedError
 
     def _start(self, words: Sequence[str], cwd: Path, points: Points, folder: Path) -> str | None:
         sessions = folder if os.geteuid() == 0 else None  # who is not root does not let its children look into /proc/1
@@ -60,13 +61,13 @@ class Check:
             self.server = server
         return server.why_not
 
+    @abstractmethod
     def plainly(self, cwd: Path, promise: Promise) -> Verdict:
         """Runs it anew."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
         """Runs it as a fork. None: it could not be done."""
-        raise NotImplementedError
 
     def quickly(self, cwd: Path, promise: Promise) -> Verdict:
         """Runs it in the fastest way there is."""
