@@ -64,6 +64,8 @@ def environment(extra: dict[str, str]) -> dict[str, str]:
     """A plain environment: the reactions are English."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "RUSTUP_HOME", "CARGO_HOME") if name in os.environ}
     author = {f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    # A fixed date gives fixed object names: a commit's own could else fall into a directory that is there already, and make none.
+    author |= {f"GIT_{who}_DATE": "2020-01-01T00:00:00Z" for who in ("AUTHOR", "COMMITTER")}
     return kept | author | {"LC_ALL": "C", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"} | extra
 
 
