@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -23,6 +24,11 @@ SHOWN = 24
 """First bytes that are shown of a file."""
 LEAST_HOLE = 16
 """Fewer zeros are not worth a word."""
+
+
+MOST_IN_LOCK = 64
+"""Who holds a lock is said in fewer bytes than this."""
+_LOCK, _TEMPORARY, _LOG = (re.compile(rb"(^|[/._-])(%s)$" % end, re.IGNORECASE) for end in (rb"lock|lck|pid", rb"tmp|temp|swp", rb"log"))
 
 
 class Held(NamedTuple):
@@ -46,6 +52,7 @@ class Expected:
         self._formats: dict[bytes, Format | None] = {}
         self._logs: dict[int, bool] = {}
         self._parts: dict[int, bool] = {}
+        self._called_logs = {step.node for name, life in self.lives.items() if _LOG.search(name) for step in life}
         self.judged = sorted(name for name in self.lives if self._is_judged(name))
 
     def _is_judged(self, name: bytes) -> bool:
@@ -105,7 +112,7 @@ class Expected:
         return bool(versions) and all(content.read(0, len(SQLITE)) == SQLITE for content in versions)
 
     def is_log(self, node: int) -> bool:
-        """Whether a file was only ever appended to, by somebody who meant to."""
+        """Whether a file was only ever appended to, by somebody who meant to: it was there, opened for that, or is called a log."""
         if node not in self._logs:
             self._logs[node] = self._is_log(node)
         return self._logs[node]
@@ -117,13 +124,13 @@ class Expected:
             change = self.model.changes[index]
             if not isinstance(change, Write) or change.position != end:
                 return False
-            if size is None and not self.recording.ops[change.entry].status & os.O_APPEND:
+            if size is None and not self.recording.ops[change.entry].status & os.O_APPEND and node not in self._called_logs:
                 return False
             end += change.length
         return end > 0
 
     def is_patched(self, node: int) -> bool:
-        """Whether parts of a file were overwritten while others stayed: a structure that only its program understands."""
+        """Whether parts of a file were written while others stayed: a structure that only its program understands."""
         if node not in self._parts:
             self._parts[node] = self._is_patched(node)
         return self._parts[node]
@@ -137,6 +144,13 @@ class Expected:
             if size and any(isinstance(change, Write) for change in here) and _leaves_some(here, size):
                 return True
         return False
+
+    def is_scratch(self, name: bytes) -> bool:
+        """Whether by its name a file is a temporary one, or a lock: of those that are long, as of a package manager, it is none."""
+        own = name.rpartition(b"/")[2]
+        if _LOCK.search(own):
+            return all(held.content.size <= MOST_IN_LOCK for held in self.held(name).values())
+        return _TEMPORARY.search(own) is not None
 
     def is_opaque(self, name: bytes) -> bool:
         """Whether a file holds something other than text."""
@@ -205,7 +219,7 @@ class Expected:
 
 
 def _leaves_some(changes: list[Change], size: int) -> bool:
-    """Whether changes of a file of this size, made in one go, overwrite some of it and leave some as it is."""
+    """Whether changes of a file of this size, made in one go, leave some of it as it is: they overwrite other parts, or add some."""
     spans = list[tuple[int, int]]()
     for change in changes:
         if isinstance(change, Resize) and not change.size:
@@ -219,7 +233,7 @@ def _leaves_some(changes: list[Change], size: int) -> bool:
         if first > end:
             break
         end = max(end, last)
-    return end < size and any(first < size for first, _ in spans)
+    return end < size
 
 
 def first_difference(one: bytes, other: bytes) -> int:

@@ -89,7 +89,7 @@ class Files(Expected):
     def _judge(self, name: bytes, view: View, place: Path) -> Complaint | None:
         found = view.look(name)
         if found is None:
-            return None if self.may_be_absent(name) else self._missing(name)
+            return None if self.may_be_absent(name) or self._is_moved(name, view) else self._missing(name)
         if found.kind != "file":
             return self._other_kind(name, found)
         if any(view.look(name + suffix) for suffix in COMPANIONS) and self.is_database(name):
@@ -106,10 +106,28 @@ class Files(Expected):
             return None  # what recovery has written, and nobody else can read
         return self._wrong(name, found, view)
 
+    def _is_moved(self, name: bytes, view: View) -> bool:
+        """Whether nothing is missed under a name that leads to nothing: what becomes the backup is still there under its own, or
+        the log that was there is under another.
+        """
+        life, there = self.lives[name], view.names.paths.values()
+        for before, gone, after in zip(life, life[1:], life[2:], strict=False):
+            if gone.node is not None or after.node is None:
+                continue
+            is_backup = after.placed and after.node in self.model.initial.contents and after.node in there
+            if is_backup or (self.is_log(after.node) and not after.placed and before.node in there):
+                return True
+        return False
+
     def _missing(self, name: bytes) -> Complaint:
         gone = next((step.at for step in self.lives[name] if step.node is None), 0)
         why = f"it was removed at {self.place(gone - 1)}, and is there again only later" if gone else "it was there all the time"
-        return Complaint(FAIL, f"{self.shown(name)} is missing: {why}")
+        return self._complaint(name, f"{self.shown(name)} is missing: {why}")
+
+    def _complaint(self, name: bytes, text: str) -> Complaint:
+        if self.is_scratch(name):
+            return Complaint(SUSPECT, f"{text}. By its name it is a temporary file, or a lock")
+        return Complaint(FAIL, text)
 
     def _other_kind(self, name: bytes, found: Found) -> Complaint | None:
         nodes = [self.model.nodes[step.node] for step in self.lives[name] if step.node is not None]
@@ -162,8 +180,8 @@ class Files(Expected):
                 return Complaint(SUSPECT, f"{sentence}. It is new: its first version was not finished, or not durable")
             return Complaint(FAIL, f"{sentence}; and {gone}")
         if self.is_patched(found.node) and self.is_opaque(name):
-            return Complaint(SUSPECT, f"{sentence}. Parts of it are overwritten in place: only its program can tell (--check)")
-        return Complaint(FAIL, sentence)
+            return Complaint(SUSPECT, f"{sentence}. Parts of it are written in place: only its program can tell (--check)")
+        return self._complaint(name, sentence)
 
     def _is_first_version(self, name: bytes, found: Found, state: State) -> bool:
         """Whether a file that came into being under this name has not yet had anything done to its first version."""

@@ -223,6 +223,23 @@ def test_absent_in_between_is_fine_if_somebody_was_told(story: Any) -> None:
         assert told.open("f").write("f", b"new").close("f").judge(1).what == PASS
 
 
+def test_a_backup_may_be_absent_while_what_becomes_it_is_under_its_own_name(story: Any) -> None:
+    told = story(f=b"new", bak=b"old").unlink("bak").rename("f", "bak").open("f").write("f", b"newer").close("f")
+    assert told.whats() == "ppffpp"
+    assert "f is missing" in told.judge(2).text and "bak" not in told.judge(2).text
+    assert told.judge(2, (0, Lost(1, 2))).what == PASS  # the rename
+
+
+def test_a_log_may_be_absent_while_it_is_moved_out_of_the_way(story: Any) -> None:
+    def told(name: str = "journal", *, appends: bool = False, moves: bool = True) -> str:
+        begun = story(**{name: b"old\n"})
+        moved = begun.rename(name, name + ".1") if moves else begun.unlink(name)
+        return moved.open(name).write(name, b"new\n", appends=appends).close(name).judge(1).what
+
+    assert told(appends=True) == told("LOG") == told("app.log") == PASS
+    assert told() == told("prolog") == told(appends=True, moves=False) == FAIL
+
+
 def test_a_link_that_was_never_there(story: Any) -> None:
     told = story(f=b"old").open("f").write("f", b"new").close("f")
     files = told.files()
@@ -323,12 +340,12 @@ def test_a_log_may_end_early_or_in_zeros(story: Any) -> None:
         assert told.judge(3, *lost).what == PASS, lost
 
 
-def test_a_new_log_is_one_that_was_opened_for_appending(story: Any) -> None:
-    def told(appends: bool) -> str:
-        return story().open("log").write("log", b"one", appends=appends).write("log", b"two", appends=appends).close("log").judge(2).what
+def test_a_new_log_is_one_that_was_opened_for_appending_or_is_called_one(story: Any) -> None:
+    def told(name: str, *, appends: bool) -> str:
+        return story().open(name).write(name, b"one", appends=appends).write(name, b"two", appends=appends).close(name).judge(2).what
 
-    assert told(True) == PASS
-    assert told(False) == SUSPECT
+    assert told("f", appends=True) == told("log", appends=False) == PASS
+    assert told("f", appends=False) == SUSPECT
 
 
 def test_what_is_cut_off_or_overwritten_is_no_log(story: Any) -> None:
@@ -372,6 +389,30 @@ def test_what_only_its_program_understands_is_suspicious(story: Any) -> None:
     assert text.judge(1).what == FAIL
     whole = story(f=b"\0" * 9000).open("f", cut=False).write("f", b"\1" * 5000, 0).write("f", b"\1" * 4000, 5000).close("f")
     assert whole.judge(1).what == FAIL
+
+
+def test_what_is_only_added_to_is_suspicious_if_only_its_program_understands_it(story: Any) -> None:
+    def told(first: bytes, *, cut: bool = False) -> str:
+        begun = story(f=first).open("f", cut=cut).write("f", b"c\1record", 9000).write("f", b"more", 9008).write("f", b" ", 9000)
+        return begun.close("f").judge(2 if cut else 1).what
+
+    assert told(b"\0" * 9000) == SUSPECT
+    assert told(b"a" * 9000) == told(b"\0" * 9000, cut=True) == FAIL
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "then"),
+    [("f.tmp", b"old", b"new"), ("tmp", b"old", b"new"), ("f.lock", b" 77\n host", b" 78\n host"), ("app.pid", b"1", b"2"), ("LOCK", b"", b"2")],
+)
+def test_a_file_that_is_scratch_by_its_name_is_suspicious(story: Any, name: str, first: bytes, then: bytes) -> None:
+    told = story(**{name: first}).open(name).write(name, then[:1]).write(name, then[1:] + b"!").close(name)
+    assert told.judge(2).what == SUSPECT
+    assert story(**{name: first}).unlink(name).open(name).write(name, then).close(name).judge(1).what == SUSPECT
+
+
+@pytest.mark.parametrize("name", ["poetry.lock", "clock", "tmp.json", "ftmp"])
+def test_a_name_does_not_make_a_scratch_file_of_what_is_none(story: Any, name: str) -> None:
+    assert story(**{name: b"[[package]]" * 9}).open(name).write(name, b"[").write(name, b"[package]]" * 9).close(name).judge(1).what == FAIL
 
 
 def test_the_worst_comes_first_and_not_all_is_listed(story: Any) -> None:
