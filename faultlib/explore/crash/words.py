@@ -137,6 +137,8 @@ class Narrator:
                 return f"{name} can be left empty or cut short: it is made under its name before its content is written"
             case causes.TRUNCATED:
                 return f"{name} can be left empty: it is emptied before its new content is written"
+            case causes.TORN if self._is_appended(cause):
+                return f"{name} can end in the middle of what is appended to it"
             case causes.TORN:
                 return f"{name} can be left half changed: it is written in place"
             case causes.RENAMED:
@@ -191,6 +193,10 @@ class Narrator:
         match cause.kind:
             case causes.TORN if self._are_apart(cause):
                 return f"fdatasync of {name} after {lost} and before {kept}"
+            case causes.TORN if self._are_stores(cause):
+                return f"msync of the part of {name} that the one store is to, before the other is made"
+            case causes.TORN if self._is_appended(cause):
+                return f"a length or a checksum in what is appended at {kept}, and a reader that leaves out a last part of {name} that is not whole"
             case causes.TRUNCATED | causes.TORN:
                 steps = f"write a temporary file beside {name}, fsync it, rename it over {name}, fsync the directory"
                 is_new = isinstance(self._model.changes[cause.kept], DirChange)
@@ -211,9 +217,22 @@ class Narrator:
     def _are_apart(self, cause: Cause) -> bool:
         """Whether they are two writes to two places of a file, of which only the second is there."""
         w, x = self._model.changes[cause.lost], self._model.changes[cause.kept]
-        if not (isinstance(w, Write) and isinstance(x, Write) and cause.lost < cause.kept):
+        if not (isinstance(w, Write) and isinstance(x, Write) and cause.lost < cause.kept and w.since is x.since is None):
             return False
         return w.position + w.length <= x.position or x.position + x.length <= w.position
+
+    def _are_stores(self, cause: Cause) -> bool:
+        """Whether they are stores through mappings, to two places; which came first is not known."""
+        w, x = self._model.changes[cause.lost], self._model.changes[cause.kept]
+        return isinstance(w, Write) and isinstance(x, Write) and None not in (w.since, x.since) and w.position != x.position
+
+    def _is_appended(self, cause: Cause) -> bool:
+        """Whether all of the file that was there before either write is there still."""
+        w, x = self._model.changes[cause.lost], self._model.changes[cause.kept]
+        if not (isinstance(w, Write) and isinstance(x, Write)):
+            return False
+        size = self._disk.content(State(min(cause.lost, cause.kept)), w.node).size
+        return 0 < size <= min(w.position, x.position)
 
     def _lost_names(self, cause: Cause) -> list[bytes]:
         change = self._model.changes[cause.lost]

@@ -78,6 +78,31 @@ def test_two_places_of_a_file_want_a_sync_in_between(campaign: Explore) -> None:
     assert not campaign(code.format("os.fdatasync(fd)"), files, check="checks:ordered", folder="synced").findings
 
 
+def test_two_stores_to_a_mapping_want_an_msync_in_between(campaign: Explore) -> None:
+    code = """
+import mmap
+file = open('db', 'r+b')
+view = mmap.mmap(file.fileno(), 0)
+view[8192:8196] = b'data'
+{0}
+view[0:4] = b'head'
+view.flush(0, 4096)
+"""
+    check = "def ordered():\n    text = open('db').read()\n    assert text[:4] != 'head' or text[8192:8196] == 'data'\n"
+    files = {"db": "." * 9000, "checks.py": check}
+    (finding,) = campaign(code.format(""), files, check="checks:ordered").findings
+    assert finding.missing == "msync of the part of db that the one store is to, before the other is made"
+    assert not campaign(code.format("view.flush(8192, 808)"), files, check="checks:ordered", folder="synced").findings
+
+
+def test_a_record_that_is_appended_wants_to_be_told_from_a_part_of_it(campaign: Explore) -> None:
+    code = "with open('log', 'a') as file:\n    file.write('b' * 9000 + ';')\n"
+    check = "def whole():\n    assert open('log').read().endswith(';')\n"
+    (finding,) = campaign(code, {"log": "a;", "checks.py": check}, check="checks:whole", profiles=("kill", "ext4")).findings
+    assert finding.title == "log can end in the middle of what is appended to it"
+    assert finding.missing.startswith("a length or a checksum in what is appended at program.py:2, and a reader")
+
+
 IN_PLACE = "with open('conf', 'w') as file:\n    file.write('new')\n"
 
 
