@@ -27,13 +27,14 @@ _FUNCTION = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^\s:]+\.py)
 
 class Verdict(NamedTuple):
     """What a judge has said: `what` is PASS, SUSPECT, FAIL, HANG, RECOVERY or UNSTABLE; `text` what it printed or raised, cut if
-    long.
+    long. `about` are the files of which that is said, where that is known.
 
     SUSPECT is less than a FAIL: it may well be meant so. UNSTABLE is none at all: the same state has passed and failed.
     """
 
     what: str
     text: str = ""
+    about: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -72,9 +72,12 @@ class Acknowledged:
         if not place:
             return Verdict(PASS)
         moment, view = self.moments[place - 1], self._view(self.files.disk, case.state)
-        said = [text for name in self.files.judged if (text := self._judge(name, moment, view, cwd))]
+        said = {name: text for name in self.files.judged if (text := self._judge(name, moment, view, cwd))}
+        if not said:
+            return Verdict(PASS)
         when = self._when(moment)
-        return Verdict(FAIL, "\n".join(f"{text}; {when}" for text in said[:MOST_COMPLAINTS])) if said else Verdict(PASS)
+        text = "\n".join(f"{text}; {when}" for text in list(said.values())[:MOST_COMPLAINTS])
+        return Verdict(FAIL, text, self.files.kinds(said))
 
     def _when(self, moment: int) -> str:
         ack = self.files.model.changes[moment]

@@ -22,6 +22,9 @@ MOST_VERSIONS = 100
 MOST_COMPARED = 16
 SHOWN = 24
 """First bytes that are shown of a file."""
+MOST_KINDS = 20
+NUMBERED = re.compile(r"\w*\d\w*")
+"""What may well be another one for each file of a kind."""
 LEAST_HOLE = 16
 """Fewer zeros are not worth a word."""
 
@@ -157,6 +160,10 @@ class Expected:
         return any(not _is_text(held.content.read(0, 1 << 16)) for held in self.held(name).values())
 
     # words
+
+    def kinds(self, names: Iterable[bytes]) -> tuple[str, ...]:
+        """Returns the files of a verdict, not more than a few, and one for all whose names differ in a number only."""
+        return tuple(dict.fromkeys(NUMBERED.sub("#", self.shown(name)) for name in names))[:MOST_KINDS]
 
     def shown(self, name: bytes) -> str:
         """Returns a name as a person would write it: from the working directory on."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from faultlib.explore.crash.causes import RENAMED, UNNAMED, Cause, Fails, Minimiser, is_done, is_explained, names_of, without
 from faultlib.explore.crash.changes import DirChange
+from faultlib.explore.crash.expected import NUMBERED
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import Rules
@@ -16,10 +16,12 @@ from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.tester import TWICE, Tester
 from faultlib.explore.oracle import SUSPECT, Verdict
 
-NUMBERED = re.compile(r"\w*\d\w*")
-"""What may well be another one for each file of a kind."""
 MOST_RESTS = 400
 """So often it is looked what else is wrong with a state whose cause is known."""
+MOST_FILES = 200
+"""Of so many files that a verdict names beside others the cause is looked for."""
+ANY = ""
+"""Stands for whatever a verdict is about."""
 
 
 class Failing(NamedTuple):
@@ -50,30 +52,48 @@ class Explanations:
         self._tester = tester
         self._all = list[Failing]()
         self.failures = list[Failure]()
-        self._prefixes: dict[int, int] = {}  # crashes that fail with nothing lost, and the number of the failure
+        self._prefixes = dict[int, set[int]]()  # crashes that fail with nothing lost, and the numbers of the failures
+        self._files = list[set[str]]()  # of each failure, those which it makes wrong
         self._rests = set[tuple[str, ...]]()
+        self._left = MOST_FILES
 
     def add(self, one: Failing) -> bool:
-        """Finds the cause of a failing state. Returns false if the state does not fail again."""
+        """Finds the causes of a failing state. Returns false if the state does not fail again."""
         self._all.append(one)
         return self._explain(one)
 
     def again(self) -> int:
         """Begins anew: before it was known how little one verdict means much is found by chance. Returns how many fail."""
-        self.failures, self._prefixes = [], {}
+        self.failures, self._files, self._prefixes, self._left = [], [], {}, MOST_FILES
         self._rests.clear()
         return sum(self._explain(one) for one in self._all)
 
     def _explain(self, one: Failing) -> bool:
-        plan, promised, _ = one
-        for fails in (*[self._tester.is_bad] * TWICE, lambda state, _: state == plan):
-            if not self._tester.fails(plan, promised):
+        """Each file of which the verdict speaks may have a cause of its own."""
+        files = self._tester.verdict(one.plan, one.promised).about or (ANY,)
+        found = {self._number(one, file) for file in files} - {None}
+        for number in sorted(number for number in found if number is not None):
+            self._count(number, one)
+            self._look_further(self.failures[number].cause, one)
+        return bool(found)
+
+    def _number(self, one: Failing, file: str) -> int | None:
+        """Returns the number of the failure that makes a file wrong in a state; None if that is not so again."""
+        for fails in (*[self._tester.is_bad] * TWICE, lambda state, _: state == one.plan):
+            if not self._tester.fails(one.plan, one.promised):
                 break
-            if self._is_explained(one, fails):
-                return True
-            if not self._tester.fails_again(plan, promised):
+            number = self._find(one, file, self._for(file, fails))
+            if number is not None:
+                return number
+            if not self._tester.fails_again(one.plan, one.promised):
                 break
-        return False
+        return None
+
+    def _for(self, file: str, fails: Fails) -> Fails:
+        """Whether a state fails, and that file is wrong in it."""
+        if file == ANY:
+            return fails
+        return lambda plan, promised: fails(plan, promised) and file in self._tester.verdict(plan, promised).about
 
     def _profiles(self, plan: State, promised: int) -> tuple[str, ...]:
         """The profiles on which that happens."""
@@ -83,37 +103,61 @@ class Explanations:
         """How strong the strongest profile is: 0 is the strongest."""
         return next((rank for rank, rules in enumerate(self._rules) if rules.profile.name in profiles), len(self._rules) - 1)
 
-    def _is_explained(self, one: Failing, fails: Fails) -> bool:
-        """Finds the cause of a failing state; false if what seems to be it does not fail again."""
-        plan, promised, states = one
-        is_hard, rank = self._tester.is_hard(plan, promised), self._rank(self._profiles(plan, promised))
+    def _find(self, one: Failing, file: str, fails: Fails) -> int | None:
+        """Returns the number of a known failure, or of a new one; None if what seems to be its cause does not fail again."""
+        plan = one.plan
+        is_hard, rank = self._tester.is_hard(plan, one.promised), self._rank(self._profiles(plan, one.promised))
         minimiser = Minimiser(self._rules[rank], self._harder(fails) if is_hard else fails)
-        promised = minimiser.promised(plan, promised)
-        before = self._before(plan) if not plan.losses and not promised else -1
-        for number, known in enumerate(self.failures):
-            if self._is_weaker(known, is_hard, rank):
-                continue
-            goes_on = self._prefixes.get(before) == number and not is_done(self._model, known.cause.kept, plan.crash)
-            if goes_on or is_explained(known.cause, plan, promised, self._model):
-                self._count(number, plan, promised, states)
-                return self._look_further(known.cause, plan, promised, rank)
+        promised = minimiser.promised(plan, one.promised)
+        known = self._known(plan, promised, file, is_hard, rank)
+        if known is not None:
+            return known
         cause = minimiser.cause(plan, promised)
         rank = self._rank(self._profiles(cause.plan, cause.promised))
+        known = self._alike(cause, file, is_hard, rank)
+        if known is None and not self._tester.fails_again(cause.plan, cause.promised):
+            return None
+        if known is None:
+            known = len(self.failures)
+            self.failures.append(self._failure(cause, 0))
+            self._files.append({*self.failures[known].verdict.about})
+            if not cause.plan.losses and not promised:
+                for crash in range(cause.plan.crash, plan.crash):
+                    self._prefixes.setdefault(crash, set()).add(known)
+        self._files[known].add(file)
+        return known
+
+    def _known(self, plan: State, promised: int, file: str, is_hard: bool, rank: int) -> int | None:
+        """Returns the number of the failure that a state comes from, by what is lost in it and what is kept."""
+        before = self._prefixes.get(self._before(plan), set()) if not plan.losses and not promised else set()
         for number, known in enumerate(self.failures):
-            same = is_explained(known.cause, cause.plan, cause.promised, self._model)
-            if same or self._lines(known.cause) == self._lines(cause):
-                if not self._is_weaker(known, is_hard, rank):
-                    return self._count(number, plan, promised, states)
-                if self._lines(known.cause) == self._lines(cause) and self._tester.fails_again(cause.plan, cause.promised):
-                    self.failures[number] = self._failure(cause, known.states)._replace(profiles=known.profiles)
-                    return self._count(number, plan, promised, states)
-        if not self._tester.fails_again(cause.plan, cause.promised):
-            return False
-        self.failures.append(self._failure(cause, 0))
-        if not cause.plan.losses and not promised:
-            self._prefixes |= dict.fromkeys(range(cause.plan.crash, plan.crash), len(self.failures) - 1)
-        self._count(len(self.failures) - 1, plan, promised, states)
-        return self._look_further(cause, plan, promised, rank)
+            if self._is_weaker(known, is_hard, rank) or not self._is_of(number, file):
+                continue
+            goes_on = number in before and not is_done(self._model, known.cause.kept, plan.crash)
+            if goes_on or is_explained(known.cause, plan, promised, self._model):
+                return number
+        return None
+
+    def _is_of(self, number: int, file: str) -> bool:
+        """Whether a failure is known to make a file wrong, or nobody knows which ones."""
+        if file in self._files[number] or file == ANY or not self.failures[number].verdict.about:
+            return True
+        self._left -= 1
+        return self._left < 0
+
+    def _alike(self, cause: Cause, file: str, is_hard: bool, rank: int) -> int | None:
+        """Returns the number of the failure that has as good as the same cause. One that is weaker gets this one."""
+        for number, known in enumerate(self.failures):
+            is_same = self._lines(known.cause) == self._lines(cause)
+            is_of = file == ANY or not known.verdict.about or file in self._files[number]
+            if not is_same and not (is_of and is_explained(known.cause, cause.plan, cause.promised, self._model)):
+                continue
+            if not self._is_weaker(known, is_hard, rank):
+                return number
+            if is_same and self._tester.fails_again(cause.plan, cause.promised):
+                self.failures[number] = self._failure(cause, known.states)._replace(profiles=known.profiles)
+                return number
+        return None
 
     def _harder(self, fails: Fails) -> Fails:
         return lambda plan, promised: fails(plan, promised) and self._tester.is_hard(plan, promised)
@@ -126,29 +170,28 @@ class Explanations:
         """Whether a known failure is less than a state that is suspected or hard, and happens with a profile of this rank."""
         return (is_hard and known.verdict.what == SUSPECT) or self._rank(known.profiles) > rank
 
-    def _look_further(self, cause: Cause, plan: State, promised: int, rank: int) -> bool:
-        """Whether there is something else wrong with a state, too: without what its cause needs to be lost, it may fail still."""
-        rest = without(self._rules[rank], cause, plan)
+    def _look_further(self, cause: Cause, one: Failing) -> None:
+        """There may be something else wrong with a state, too: without what its cause needs to be lost, it may fail still."""
+        rules = self._rules[self._rank(self._profiles(one.plan, one.promised))]
+        rest = without(rules, cause, one.plan)
         if rest is None or len(self._rests) > MOST_RESTS:
-            return True
-        lost = sorted({self._way(one.first) for _, one in rest.items()})
+            return
+        lost = sorted({self._way(part.first) for _, part in rest.items()})
         kind = (*self._lines(cause), *lost, self._way(rest.crash - 1))
         if kind not in self._rests:
             self._rests.add(kind)
-            until = min(promised, self._rules[rank].latest(rest))
+            until = min(one.promised, rules.latest(rest))
             if self._tester.fails(rest, until):
                 self._explain(Failing(rest, until, 0))
-        return True
 
-    def _count(self, number: int, plan: State, promised: int, states: int) -> bool:
+    def _count(self, number: int, one: Failing) -> None:
         """Notes that a state fails by a known cause."""
         known = self.failures[number]
-        happens = {*known.profiles, *self._profiles(plan, promised)}
+        happens = {*known.profiles, *self._profiles(one.plan, one.promised)}
         profiles = tuple(rules.profile.name for rules in self._rules if rules.profile.name in happens)
-        self.failures[number] = known._replace(states=known.states + states, profiles=profiles)
-        if not plan.losses and not promised:
-            self._prefixes[plan.crash] = number
-        return True
+        self.failures[number] = known._replace(states=known.states + one.states, profiles=profiles)
+        if not one.plan.losses and not one.promised:
+            self._prefixes.setdefault(one.plan.crash, set()).add(number)
 
     def _before(self, plan: State) -> int:
         """The crash before a prefix's last change of the tree."""

@@ -20,8 +20,9 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._connection = sqlite3.connect(folder / FILE)
         self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("CREATE TABLE IF NOT EXISTS verdict (key BLOB PRIMARY KEY, what TEXT, text TEXT) WITHOUT ROWID")
-        readings = "(read INTEGER, key BLOB, what TEXT, text TEXT, PRIMARY KEY (read, key))"
+        said = "what TEXT, text TEXT, about TEXT"
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS verdict (key BLOB PRIMARY KEY, {said}) WITHOUT ROWID")
+        readings = f"(read INTEGER, key BLOB, {said}, PRIMARY KEY (read, key))"
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS reading {readings} WITHOUT ROWID")
         self._connection.execute("CREATE TABLE IF NOT EXISTS setting (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
         self._connection.commit()
@@ -35,21 +36,21 @@ class Store:
 
     def verdicts(self) -> dict[bytes, Verdict]:
         """Returns every verdict by its state's digest."""
-        return {key: Verdict(what, text) for key, what, text in self._connection.execute("SELECT key, what, text FROM verdict")}
+        rows = self._connection.execute("SELECT key, what, text, about FROM verdict")
+        return {key: _verdict(*said) for key, *said in rows}
 
     def add(self, key: bytes, verdict: Verdict) -> None:
         """Keeps a verdict, which may name files in any encoding."""
-        text = verdict.text.encode(errors="backslashreplace").decode()
-        self._connection.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?)", (key, verdict.what, text))
+        self._connection.execute("INSERT OR REPLACE INTO verdict VALUES (?, ?, ?, ?)", (key, *_row(verdict)))
 
     def add_reading(self, read: int, key: bytes, verdict: Verdict) -> None:
         """Keeps a verdict by what was read for it (readset.py)."""
-        self._connection.execute("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?)", (read, key, verdict.what, verdict.text))
+        self._connection.execute("INSERT OR REPLACE INTO reading VALUES (?, ?, ?, ?, ?)", (read, key, *_row(verdict)))
 
     def readings(self) -> Iterator[tuple[int, bytes, Verdict]]:
         """Yields every (read set, key, verdict)."""
-        for read, key, what, text in self._connection.execute("SELECT read, key, what, text FROM reading"):
-            yield read, key, Verdict(what, text)
+        for read, key, *said in self._connection.execute("SELECT read, key, what, text, about FROM reading"):
+            yield read, key, _verdict(*said)
 
     def forget(self) -> None:
         """Takes back every verdict."""
@@ -70,3 +71,11 @@ class Store:
                 raise UsageError(f"this campaign was begun with another {key}: {json.loads(row[0])}; give it a folder of its own")
             self._connection.execute("INSERT OR IGNORE INTO setting VALUES (?, ?)", (key, text))
         self._connection.commit()
+
+
+def _row(verdict: Verdict) -> tuple[str, str, str]:
+    return verdict.what, verdict.text.encode(errors="backslashreplace").decode(), json.dumps(verdict.about)
+
+
+def _verdict(what: str, text: str, about: str) -> Verdict:
+    return Verdict(what, text, tuple(json.loads(about)))

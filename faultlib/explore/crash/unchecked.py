@@ -34,6 +34,7 @@ class Complaint(NamedTuple):
 
     what: str
     text: str
+    name: bytes = b""
 
 
 class Unchecked:
@@ -75,14 +76,21 @@ class Files(Expected):
                     found.append((name, life[-1].at - 1, life[-2].node))
         return found
 
+    @cached_property
+    def _replaced(self) -> set[int | None]:
+        """The files from before the run under whose name there is something in the end."""
+        return {life[0].node for life in self.lives.values() if life[0].at == 0 and life[-1].node is not None}
+
     def judge(self, view: View, place: Path) -> Verdict:
         """Judges all files of a state. `place` is a directory in which copies can lie for a moment."""
-        complaints = [complaint for name in self.judged if (complaint := self._judge(name, view, place))]
+        complaints = [found._replace(name=name) for name in self.judged if (found := self._judge(name, view, place))]
         complaints.sort(key=lambda complaint: complaint.what != FAIL)
         if not complaints:
             return Verdict(PASS)
         more = [f"and {len(complaints) - MOST_COMPLAINTS} more"] if len(complaints) > MOST_COMPLAINTS else []
-        return Verdict(complaints[0].what, "\n".join([c.text for c in complaints[:MOST_COMPLAINTS]] + more))
+        worst = complaints[0].what
+        about = self.kinds(complaint.name for complaint in complaints if complaint.what == worst)
+        return Verdict(worst, "\n".join([c.text for c in complaints[:MOST_COMPLAINTS]] + more), about)
 
     # one name
 
@@ -107,14 +115,14 @@ class Files(Expected):
         return self._wrong(name, found, view)
 
     def _is_moved(self, name: bytes, view: View) -> bool:
-        """Whether nothing is missed under a name that leads to nothing: what becomes the backup is still there under its own, or
-        the log that was there is under another.
+        """Whether nothing is missed under a name that leads to nothing: of what becomes a backup, the name of its own is used on,
+        and it is there still; or it was a log, and is there under another name.
         """
         life, there = self.lives[name], view.names.paths.values()
         for before, gone, after in zip(life, life[1:], life[2:], strict=False):
             if gone.node is not None or after.node is None:
                 continue
-            is_backup = after.placed and after.node in self.model.initial.contents and after.node in there
+            is_backup = after.placed and after.node in self._replaced and after.node in there
             if is_backup or (self.is_log(after.node) and not after.placed and before.node in there):
                 return True
         return False

@@ -163,3 +163,28 @@ print("saved")
     assert (finding.kind, finding.lost and finding.lost.place) == ("name not durable", "program.py:6")
     assert finding.title == "new can be gone although it was acknowledged: its name is not durable"
     assert finding.missing == "fsync of the directory . after program.py:6 and before program.py:8"
+
+
+def test_each_file_has_causes_of_its_own_where_there_is_no_check(campaign: Explore) -> None:
+    """One file is in the middle of its change while two others are changed, one of them moved out of the way."""
+    code = """
+import os
+first = open('first', 'w')
+with open('second', 'w') as file:
+    file.write('new')
+os.unlink('third')
+os.rename('fourth', 'third')
+first.write('new')
+first.close()
+"""
+    found = campaign(code, dict.fromkeys(("first", "second", "third", "fourth"), "old"), profiles=("kill",)).findings
+    assert {(one.kind, one.kept and one.kept.place) for one in found} == {
+        ("truncate-then-write", "program.py:3"), ("truncate-then-write", "program.py:4"), ("unfinished sequence", "program.py:6")
+    }  # fmt: skip
+
+
+def test_many_files_have_one_cause_if_the_lines_are_the_same(campaign: Explore) -> None:
+    names = [f"{one}{other}" for one in "abcdef" for other in "abcdef"]
+    code = f"for name in {names}:\n    with open(name, 'w') as file:\n        file.write('new')\n"
+    (finding,) = campaign(code, dict.fromkeys(names, "old"), profiles=("kill", "ext4")).findings
+    assert (finding.kind, finding.kept and finding.kept.place) == ("truncate-then-write", "program.py:2")

@@ -228,6 +228,7 @@ def test_a_backup_may_be_absent_while_what_becomes_it_is_under_its_own_name(stor
     assert told.whats() == "ppffpp"
     assert "f is missing" in told.judge(2).text and "bak" not in told.judge(2).text
     assert told.judge(2, (0, Lost(1, 2))).what == PASS  # the rename
+    assert story(f=b"old", new=b"new").unlink("f").rename("new", "f").judge(1).what == FAIL
 
 
 def test_a_log_may_be_absent_while_it_is_moved_out_of_the_way(story: Any) -> None:
