@@ -31,7 +31,9 @@ class Tear:
     def __init__(self, rules: Rules, node: int, crash: int, order: int, until: int) -> None:
         self._rules = rules
         self._profile = rules.profile
+        self._sector = rules.sector
         self._indexes = rules.model.of_node[node]
+        self._over, self._old = rules.model.over, rules.model.old
         self._crash = crash
         self._until = until
         self._order = order
@@ -45,13 +47,13 @@ class Tear:
     def close(self, lost: tuple[Lost, ...]) -> list[Lost] | None:
         """Returns what is lost with these, one for each change or part of it; None if it cannot be."""
         found: list[tuple[int, list[Piece]]] = []
-        model, first = self._rules.model, min([self._order, *(one.first for one in lost[:1])])
+        changes, first = self._rules.model.changes, min(self._order, lost[0].first) if lost else self._order
         at = 0
         for i in self._indexes[bisect_left(self._indexes, first) : bisect_left(self._indexes, self._crash)]:
             while at < len(lost) and lost[at].last <= i:
                 at += 1
             wanted = self._wanted(i, lost, at) if at < len(lost) else []
-            change = model.changes[i]
+            change = changes[i]
             if isinstance(change, Write):
                 pieces = self._write(i, change, wanted)
             else:
@@ -91,11 +93,11 @@ class Tear:
 
     def _write(self, index: int, write: Write, wanted: list[Lost]) -> list[Piece] | None:
         """Returns the pieces of a write, none if all are there; None if they cannot be lost."""
-        behind = index > self._order and self._rules.model.old[index] < write.length
+        behind = index > self._order and self._old[index] < write.length
         high = write.position + write.length
         touched = high > self._end or self._tail or (self._stale and self._is_stale(write, 0, write.length))
         if not (wanted or behind or touched):
-            if self._rules.model.over[index] < write.length:
+            if self._over[index] < write.length:
                 self._last_data = (index, write.length)
             return []
         pieces = self._pieces(index, write, wanted)
@@ -109,12 +111,12 @@ class Tear:
         return pieces if any(what for _, _, what in pieces) else []
 
     def _pieces(self, index: int, write: Write, wanted: list[Lost]) -> list[Piece]:
-        model, profile, length = self._rules.model, self._profile, write.length
-        over = model.over[index]
-        never = index > self._order and not model.old[index]
+        profile, length = self._profile, write.length
+        over = self._over[index]
+        never = index > self._order and not self._old[index]
         if never or write.position >= self._end or (len(wanted) == 1 and wanted[0].whole):
             return [(lo, hi, GONE) for lo, hi in ((0, over), (over, length)) if lo < hi]
-        old = model.old[index] if index > self._order else length
+        old = self._old[index] if index > self._order else length
         end = self._end - write.position
         edges = self._edges(index, write)
         found = [[lo, hi, self._fate(write, lo, hi, wanted, lo >= over)] for lo, hi in pairwise(edges)]
@@ -138,14 +140,14 @@ class Tear:
 
     def _edges(self, index: int, write: Write) -> list[int]:
         """Where a write can be torn: at sectors; an append at pages, where they are ordered."""
-        over, length, position = self._rules.model.over[index], write.length, write.position
+        over, length, position = self._over[index], write.length, write.position
         edges = {0, over, length}
         if not self._profile.extents:
-            edges.update(range(-position % self._rules.sector, over, self._rules.sector))
-        unit = PAGE if self._profile.prefixes else self._rules.sector
+            edges.update(range(-position % self._sector, over, self._sector))
+        unit = PAGE if self._profile.prefixes else self._sector
         edges.update(range(over + -(position + over) % unit, length, unit))
         if index > self._order:
-            edges.add(self._rules.model.old[index])
+            edges.add(self._old[index])
         for edge in (self._end, *(edge for pair in self._stale for edge in pair)):
             if 0 < edge - position < over:
                 edges.add(edge - position)
@@ -168,7 +170,10 @@ class Tear:
 
     def _is_stale(self, write: Write, lo: int, hi: int) -> bool:
         low, high = write.position + lo, write.position + hi
-        return any(a < high and b > low for a, b in self._stale)
+        for a, b in self._stale:  # not any(): this is where the time goes
+            if a < high and b > low:
+                return True
+        return False
 
     def _keep_zeros(self, pieces: list[list[int]], over: int) -> None:
         """Zeros at the end: there are no data behind them."""
@@ -183,13 +188,13 @@ class Tear:
 
     def _shared(self, pieces: list[list[int]], over: int, write: Write) -> int:
         """Which piece is the first that is appended, if it is in one sector with the last that is overwritten; else 0."""
-        if not (0 < over < write.length and (write.position + over) % self._rules.sector):
+        if not (0 < over < write.length and (write.position + over) % self._sector):
             return 0
         return next(place for place, piece in enumerate(pieces) if piece[0] == over)
 
     def _note(self, index: int, write: Write, pieces: list[Piece]) -> None:
         """What this means for later writes."""
-        over, sector = self._rules.model.over[index], self._rules.sector
+        over, sector = self._over[index], self._sector
         for lo, hi, what in pieces:
             low, high = write.position + lo, write.position + hi
             if what == THERE:
@@ -206,11 +211,14 @@ class Tear:
                 self._tail = self._tail or (what == ZERO and self._profile.zeros == "tail")
 
     def _add_stale(self, low: int, high: int) -> None:
-        near = [(a, b) for a, b in self._stale if a <= high and b >= low]
-        if near:
-            self._stale = [pair for pair in self._stale if pair not in near]
-            low, high = min(low, *(a for a, _ in near)), max(high, *(b for _, b in near))
-        self._stale.append((low, high))
+        apart = list[tuple[int, int]]()
+        for pair in self._stale:
+            if pair[0] <= high and pair[1] >= low:
+                low, high = min(low, pair[0]), max(high, pair[1])
+            else:
+                apart.append(pair)
+        apart.append((low, high))
+        self._stale = apart
 
     def _without_data_behind(self, index: int, piece: Piece) -> Piece:
         lo, hi, what = piece
