@@ -15,6 +15,7 @@ from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell
 from faultlib.explore.crash import around, fixture, place, record, recording
 from faultlib.explore.crash.checks import Checks
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.explorer import Budget, Counts, Explorer
 from faultlib.explore.crash.judge import Distrust, Judge, Judges
 from faultlib.explore.crash.losses import State
@@ -26,7 +27,6 @@ from faultlib.explore.crash.restart import NOT_TRIED, Restart
 from faultlib.explore.crash.store import Store
 from faultlib.explore.crash.undamaged import Undamaged, first_line
 from faultlib.explore.crash.verdicts import Verdicts
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.words import Narrator
 from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Finding
 from faultlib.explore.oracle import Verdict

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from faultlib.explore.crash import parsing
 from faultlib.explore.crash.changes import Change, Resize, Write, ZeroRange
 from faultlib.explore.crash.content import Content
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.parsing import COMPANIONS, SQLITE, Format
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.settled import Moment, Settled
-from faultlib.explore.crash.versions import Disk
 
 MOST_VERSIONS = 100
 """Of each file so many are parsed, to learn what it is."""
@@ -31,7 +31,7 @@ LEAST_HOLE = 16
 
 MOST_IN_LOCK = 64
 """Who holds a lock is said in fewer bytes than this."""
-_LOCK, _TEMPORARY, _LOG = (re.compile(rb"(^|[/._-])(%s)$" % end, re.IGNORECASE) for end in (rb"lock|lck|pid", rb"tmp|temp|swp", rb"log"))
+_LOCK, _TEMPORARY, _LOG = (re.compile(rb"(^|[/._-])(%s)$" % end, re.I) for end in (rb"lock|lck|pid", rb"tmp|temp|swp", rb"log"))
 
 
 class Held(NamedTuple):
@@ -115,7 +115,7 @@ class Expected:
         return bool(versions) and all(content.read(0, len(SQLITE)) == SQLITE for content in versions)
 
     def is_log(self, node: int) -> bool:
-        """Whether a file was only ever appended to, by somebody who meant to: it was there, opened for that, or is called a log."""
+        """Whether a file was only ever appended to, and was there before, was opened for that, or is called a log."""
         if node not in self._logs:
             self._logs[node] = self._is_log(node)
         return self._logs[node]
@@ -149,7 +149,7 @@ class Expected:
         return False
 
     def is_scratch(self, name: bytes) -> bool:
-        """Whether by its name a file is a temporary one, or a lock: of those that are long, as of a package manager, it is none."""
+        """Whether by its name a file is a temporary one, or a lock; not one that is long, as those of package managers are."""
         own = name.rpartition(b"/")[2]
         if _LOCK.search(own):
             return all(held.content.size <= MOST_IN_LOCK for held in self.held(name).values())
@@ -226,7 +226,7 @@ class Expected:
 
 
 def _leaves_some(changes: list[Change], size: int) -> bool:
-    """Whether changes of a file of this size, made in one go, leave some of it as it is: they overwrite other parts, or add some."""
+    """Whether changes of a file of this size, made in one go, leave some of it: they overwrite other parts, or add some."""
     spans = list[tuple[int, int]]()
     for change in changes:
         if isinstance(change, Resize) and not change.size:

@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.record import copy_files
 from faultlib.explore.crash.recording import Recording
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.finding import Finding
 
 FOLDER, LIST = "before", "paths.json"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faultlib.explore.crash.content import Content
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.tree import Node
-from faultlib.explore.crash.versions import Disk
 
 OPAQUE = "trusted.overlay.opaque"
 OPAQUE_OF_USERS = "user.overlay.opaque"

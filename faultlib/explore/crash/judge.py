@@ -17,11 +17,11 @@ from faultlib.explore.cell import FULL, NoRoom
 from faultlib.explore.crash import around, layers
 from faultlib.explore.crash.around import Around
 from faultlib.explore.crash.changes import Ack
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.layers import Copies, Layers
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.recording import Recording
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.oracle import Promise, Verdict
 
 T = TypeVar("T")

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from faultlib.errors import UsageError
 from faultlib.explore.crash import recording
 from faultlib.explore.crash.campaign import Spec, explore
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.explorer import Budget, Counts
 from faultlib.explore.crash.further import Further
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.record import Run
-from faultlib.explore.crash.versions import Disk
 
 MOST_FIRST, MOST_SECOND = 40, 200
 """So many states of a first crash are recovered from, and so many of a second one are judged for each."""

@@ -10,11 +10,11 @@ from faultlib.errors import UsageError
 from faultlib.explore.crash import acknowledged
 from faultlib.explore.crash.acknowledged import Acknowledged
 from faultlib.explore.crash.checks import Checks
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.judge import Look
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.unchecked import Files, Unchecked
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.oracle import Function
 
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from faultlib.explore.crash import volatile
 from faultlib.explore.crash.changes import DirChange
 from faultlib.explore.crash.content import DIGEST_BYTES
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.model import NAMES, Model
-from faultlib.explore.crash.versions import Disk, Entries
+from faultlib.explore.crash.namespaces import Entries
 from faultlib.explore.oracle import Verdict
 from faultlib.inject import readset
 from faultlib.inject.forkpoint import quoted

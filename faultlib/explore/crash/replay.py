@@ -11,12 +11,12 @@ from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell
 from faultlib.explore.crash import recording
 from faultlib.explore.crash.campaign import Spec, wanted
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.judge import Case, Judge, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.tester import TWICE
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.finding import Finding
 from faultlib.explore.oracle import UNSTABLE, Verdict
 from faultlib.inject import target

@@ -12,6 +12,8 @@ from faultlib.errors import UsageError
 from faultlib.explore.oracle import Verdict
 
 FILE = "campaign.sqlite"
+FORMAT = 2
+"""Of the tables, and of what states are known by."""
 
 
 class Store:
@@ -20,6 +22,11 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._connection = sqlite3.connect(folder / FILE)
         self._connection.execute("PRAGMA journal_mode=WAL")
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (known,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if tables and known != FORMAT:
+            raise UsageError(f"{folder}: this campaign was begun by another version of faultlib; give it a folder of its own")
+        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
         said = "what TEXT, text TEXT, about TEXT"
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS verdict (key BLOB PRIMARY KEY, {said}) WITHOUT ROWID")
         readings = f"(read INTEGER, key BLOB, {said}, PRIMARY KEY (read, key))"

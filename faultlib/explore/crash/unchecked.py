@@ -16,12 +16,12 @@ from typing import NamedTuple
 from faultlib.explore.crash import parsing
 from faultlib.explore.crash.changes import DirChange, Write
 from faultlib.explore.crash.content import PAGE, Content, Garbage
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.expected import Expected
 from faultlib.explore.crash.judge import Case, Look
 from faultlib.explore.crash.losses import ALL, State
 from faultlib.explore.crash.parsing import COMPANIONS
 from faultlib.explore.crash.recording import Recording
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.view import Found, Recovered, View
 from faultlib.explore.oracle import FAIL, PASS, SUSPECT, Promise, Verdict
 

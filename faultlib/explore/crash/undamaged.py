@@ -6,12 +6,12 @@ import re
 
 from faultlib.errors import UsageError
 from faultlib.explore import oracle
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.judge import Case, Judges
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.readset import ReadSets
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.crash.tester import FEW
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.oracle import Verdict
 
 NOT_STABLE = "the check passes and fails on the same state"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.judge import Answer, Distrust
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.readset import ReadSets
 from faultlib.explore.crash.store import Store
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.oracle import UNSTABLE, Verdict
 
 FLUSH_S = 1.0

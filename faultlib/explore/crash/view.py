@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faultlib.explore.crash.content import Content
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.losses import State
+from faultlib.explore.crash.namespaces import Names
 from faultlib.explore.crash.tree import OTHER, FileSource
-from faultlib.explore.crash.versions import Disk, Names
 
 
 class Found(NamedTuple):

@@ -10,12 +10,12 @@ from faultlib.explore.crash import causes
 from faultlib.explore.crash.causes import Cause
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.content import Content
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.explain import Failure
 from faultlib.explore.crash.losses import ALL, GARBAGE, Lost, State
 from faultlib.explore.crash.model import NAMES
 from faultlib.explore.crash.profiles import PROFILES, Rules
 from faultlib.explore.crash.recording import Op, Recording
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Culprit, Finding, Step
 from faultlib.explore.oracle import RECOVERY, SUSPECT
 
@@ -196,7 +196,8 @@ class Narrator:
             case causes.TORN if self._are_stores(cause):
                 return f"msync of the part of {name} that the one store is to, before the other is made"
             case causes.TORN if self._is_appended(cause):
-                return f"a length or a checksum in what is appended at {kept}, and a reader that leaves out a last part of {name} that is not whole"
+                reader = f"a reader that leaves out a last part of {name} that is not whole"
+                return f"a length or a checksum in what is appended at {kept}, and {reader}"
             case causes.TRUNCATED | causes.TORN:
                 steps = f"write a temporary file beside {name}, fsync it, rename it over {name}, fsync the directory"
                 is_new = isinstance(self._model.changes[cause.kept], DirChange)

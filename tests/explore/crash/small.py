@@ -8,11 +8,11 @@ from typing import Any
 
 from faultlib.explore.crash.changes import Ack, Change, DirChange, DirEntry, Resize, Sync, Write, ZeroRange
 from faultlib.explore.crash.content import PAGE, Bytes, Content, Garbage
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.losses import GARBAGE, NOTHING, ZEROS, Lost, State
 from faultlib.explore.crash.model import NAMES, Initial, Model
 from faultlib.explore.crash.profiles import Rules
 from faultlib.explore.crash.tree import Node, Tree
-from faultlib.explore.crash.versions import Disk
 
 Step = tuple[Any, ...]
 ROOT = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -19,6 +20,7 @@ from faultlib.explore import cell
 from faultlib.explore.crash.campaign import Nothing
 from faultlib.explore.crash.explorer import Budget
 from faultlib.explore.crash.replay import replay
+from faultlib.explore.crash.store import Store
 from tests.explore.crash.conftest import Explore
 
 OLD, NEW = '{"n": 1}', '{"n": 2}'
@@ -159,6 +161,17 @@ def test_what_is_no_finding_cannot(content: str, tmp_path: Path) -> None:
     (tmp_path / "f.json").write_text(content)
     with pytest.raises(UsageError, match="this is no finding"):
         replay(tmp_path / "f.json")
+
+
+def test_a_campaign_of_another_version_is_refused(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.settle(command=["true"])
+    with Store(tmp_path) as again:
+        again.settle(command=["true"])
+    with contextlib.closing(sqlite3.connect(tmp_path / "campaign.sqlite")) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(UsageError, match="another version of faultlib"):
+        Store(tmp_path)
 
 
 def test_its_regression_test_fails_until_it_is_mended(campaign: Explore, tmp_path: Path) -> None:

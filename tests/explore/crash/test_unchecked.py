@@ -19,6 +19,7 @@ from faultlib.explore.crash import acknowledged, profiles, record, recording, st
 from faultlib.explore.crash.acknowledged import Acknowledged
 from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, DirEntry, Resize, Sync, Write
 from faultlib.explore.crash.content import Bytes, Content
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.judge import Case
 from faultlib.explore.crash.losses import Lost, State, state
 from faultlib.explore.crash.model import Initial, Model
@@ -27,7 +28,6 @@ from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.settled import Settled
 from faultlib.explore.crash.tree import Node, Tree
 from faultlib.explore.crash.unchecked import Files, Unchecked
-from faultlib.explore.crash.versions import Disk
 from faultlib.explore.crash.view import View
 from faultlib.explore.oracle import FAIL, HANG, PASS, RECOVERY, SUSPECT, Promise, Verdict
 

@@ -16,13 +16,13 @@ import pytest
 from faultlib.explore import cell
 from faultlib.explore.crash import campaign, profiles, record, strategies, volatile
 from faultlib.explore.crash.campaign import Spec
+from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.layers import Layers
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.model import Model
 from faultlib.explore.crash.record import Run
 from faultlib.explore.crash.recording import Recording
-from faultlib.explore.crash.versions import Disk
 
 PROGRAMS = {
     "replace": "open('t', 'w').write('new')\nos.rename('t', 'a')\n",
