@@ -181,6 +181,22 @@ def torn_before(rules: Rules) -> Iterator[Candidate]:
             yield from _torn_at(rules, index, crash)
 
 
+def torn_alone(rules: Rules) -> Iterator[Candidate]:
+    """E: the last write in part, and nothing of what no sync has made durable: of other files, of all files, of directories."""
+    window = Window(rules)
+    for crash in window.moments():
+        change = rules.model.changes[crash - 1]
+        if not isinstance(change, Write) or not (tears := list(_halves(rules, crash - 1, change))):
+            continue
+        own = change.node
+        names = [(NAMES, lost) for lost in window.lost(NAMES)]
+        others = [(node, lost) for node in window.files() if node != own for lost in window.lost(node)]
+        before = [(own, Lost(lost.first, min(lost.last, crash - 1))) for lost in window.lost(own) if lost.first < crash - 1]
+        for gone in (others, others + before, names + others, names):
+            for part in tears if gone else ():
+                yield from _closed(rules, crash, [*gone, (own, part)], "E", gone[-1][1].last - 1, crash - 1)
+
+
 def zeros(rules: Rules) -> Iterator[Candidate]:
     """E: sizes, directories, but zeros for the data that were appended: of all files, of each."""
     if rules.profile.zeros in ("tail", "any"):
@@ -248,7 +264,7 @@ STRATEGIES: dict[str, tuple[Strategy, ...]] = {
     "B": (nothing_unsynced,),
     "C": (names_without_data, data_without_names),
     "C2": (some_data,),
-    "E": (torn, torn_before, zeros),
+    "E": (torn, torn_before, torn_alone, zeros),
     "D": (all_but_one, early_pages, garbage),
 }
 """In the order in which they are tried."""
@@ -365,6 +381,18 @@ def _torn_at(rules: Rules, index: int, crash: int) -> Iterator[Candidate]:
             for candidate in _closed(rules, crash, [(change.node, part) for part in parts], "E", index, crash - 1):
                 if candidate.state.losses:
                     yield candidate
+
+
+def _halves(rules: Rules, index: int, change: Write) -> Iterator[Lost]:
+    """The halves of what a write has changed, and the end of what it has appended."""
+    over = rules.model.over[index]
+    sectors = list(range(-change.position % rules.sector or rules.sector, over, rules.sector))
+    if sectors and not rules.profile.extents:
+        cut = sectors[len(sectors) // 2]
+        yield Lost(index, index + 1, cut, ALL)
+        yield Lost(index, index + 1, 0, cut)
+    elif pages := _append_cuts(rules, index, change):
+        yield Lost(index, index + 1, pages[len(pages) // 2], ALL)
 
 
 def _tears(rules: Rules, index: int, change: Write) -> Iterator[list[Lost]]:
