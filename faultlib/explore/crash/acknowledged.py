@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +73,8 @@ class Acknowledged:
         if not place:
             return Verdict(PASS)
         moment, view = self.moments[place - 1], self._view(self.files.disk, case.state)
-        said = {name: text for name in self.files.judged if (text := self._judge(name, moment, view, cwd))}
+        names = [name for name in self.files.judged if not self.files.is_scratch(name)]
+        said = {name: text for name in names if (text := self._judge(name, moment, view, cwd))}
         if not said:
             return Verdict(PASS)
         when = self._when(moment)
@@ -92,14 +94,24 @@ class Acknowledged:
         if found is None:
             is_fine = now.node is None or any(step.node is None for step in later)
             return None if is_fine else f"{shown} is missing, which was there"
-        if found.kind != "file" or (found.node != now.node and found.node in {step.node for step in later}):
+        if found.node and found.node != now.node and found.node in {step.node for step in later}:
             return None
         if now.node is None:
             return None if found.node == 0 else f"{shown} is there, which was gone"
+        if found.kind != "file" or found.kind != self.files.model.nodes[now.node].kind:
+            return self._other(shown, found, now.node)
         if self.files.is_database(name):
             return None if self._holds_all(name, moment, view, place) else f"{shown} holds less than it did"
         is_fine = self._is_late(name, moment, found, now.node, view.state)
         return None if is_fine else f"{shown} is in an older version, or incomplete"
+
+    def _other(self, shown: str, found: Found, node: int) -> str | None:
+        """What is wrong with something that is no file, or was none."""
+        then = self.files.model.nodes[node]
+        if found.node in (node, 0) or (found.kind, found.target) == (then.kind, then.target):
+            return None
+        what = f"leads to {os.fsdecode(found.target)}" if found.kind == "symlink" else f"is a {found.kind}"
+        return f"{shown} {what}, as it did before"
 
     def _since(self, name: bytes, moment: int) -> tuple[Step, list[Step]]:
         """Returns what a name led to at a moment, and from then on."""

@@ -269,28 +269,33 @@ def _loses(model: Model, plan: State, index: int) -> bool:
 
 
 def names_of(model: Model, node: int, crash: int) -> Iterator[bytes]:
-    """Yields the paths that a node has or had, up to a crash and, failing that, afterwards; the last one first."""
-    several = model.names_of.get(node, [])
+    """Yields the paths that a node has at a crash, has had, or gets afterwards. First comes one that it keeps to the end."""
+    several, first = model.names_of.get(node, []), model.first_names.get(node, [])
     place = bisect_left(several, crash)
+    now = _followed(model, node, several[:place], dict.fromkeys(first))
+    end = _followed(model, node, several[place:], now) if len(now) > 1 else now
+    yield from sorted(now, key=lambda path: path not in end)
     for index in reversed(several[:place]):
         yield from _paths_in(model, index, lambda entry: entry.after == node)
-    yield from (path for path, number in _first_paths(model) if number == node)
+    yield from first
     for index in several[place:]:
         yield from _paths_in(model, index, lambda entry: node in (entry.before, entry.after))
+
+
+def _followed(model: Model, node: int, indexes: Sequence[int], paths: dict[bytes, None]) -> dict[bytes, None]:
+    """The paths of a node after changes, the oldest first."""
+    now = dict(paths)
+    for index in indexes:
+        for path in _paths_in(model, index, lambda entry: entry.before == node):
+            now.pop(path, None)
+        now |= dict.fromkeys(_paths_in(model, index, lambda entry: entry.after == node))
+    return now
 
 
 def _paths_in(model: Model, index: int, is_wanted: Callable[[DirEntry], bool]) -> Iterator[bytes]:
     change = model.changes[index]
     assert isinstance(change, DirChange)
     yield from (path_of(model, entry.directory) + b"/" + entry.name for entry in change.entries if is_wanted(entry))
-
-
-def _first_paths(model: Model) -> Iterator[tuple[bytes, int]]:
-    waiting = list(model.roots.items())
-    while waiting:
-        path, number = waiting.pop()
-        yield path, number
-        waiting += [(path + b"/" + name, child) for name, child in model.initial.entries.get(number, {}).items()]
 
 
 def path_of(model: Model, directory: int) -> bytes:

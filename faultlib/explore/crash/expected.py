@@ -31,7 +31,9 @@ LEAST_HOLE = 16
 
 MOST_IN_LOCK = 64
 """Who holds a lock is said in fewer bytes than this."""
-_LOCK, _TEMPORARY, _LOG = (re.compile(rb"(^|[/._-])(%s)$" % end, re.I) for end in (rb"lock|lck|pid", rb"tmp|temp|swp", rb"log"))
+_LOCK = re.compile(rb"(^|[._-])(lock|lck|pid)$|^\.?lock\.\w+$", re.IGNORECASE)
+_TEMPORARY = re.compile(rb"(^|[._-])(tmp|temp|swp)$", re.IGNORECASE)
+_LOG = re.compile(rb"(^|[/._-])log$", re.IGNORECASE)
 
 
 class Held(NamedTuple):
@@ -149,10 +151,10 @@ class Expected:
         return False
 
     def is_scratch(self, name: bytes) -> bool:
-        """Whether by its name a file is a temporary one, or a lock; not one that is long, as those of package managers are."""
+        """Whether by its name a file is a temporary one, or a lock; not a long text, as those of package managers are."""
         own = name.rpartition(b"/")[2]
         if _LOCK.search(own):
-            return all(held.content.size <= MOST_IN_LOCK for held in self.held(name).values())
+            return self.is_opaque(name) or all(held.content.size <= MOST_IN_LOCK for held in self.held(name).values())
         return _TEMPORARY.search(own) is not None
 
     def is_opaque(self, name: bytes) -> bool:

@@ -6,7 +6,19 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from faultlib.explore.crash.causes import RENAMED, UNNAMED, Cause, Fails, Minimiser, is_done, is_explained, names_of, without
+from faultlib.explore.crash.causes import (
+    ORDER,
+    RENAMED,
+    UNNAMED,
+    UNSYNCED,
+    Cause,
+    Fails,
+    Minimiser,
+    is_done,
+    is_explained,
+    names_of,
+    without,
+)
 from faultlib.explore.crash.changes import DirChange
 from faultlib.explore.crash.expected import NUMBERED
 from faultlib.explore.crash.losses import State
@@ -139,25 +151,42 @@ class Explanations:
         return None
 
     def _is_of(self, number: int, file: str) -> bool:
-        """Whether a failure is known to make a file wrong, or nobody knows which ones."""
-        if file in self._files[number] or file == ANY or not self.failures[number].verdict.about:
+        """Whether a failure is known to make a file wrong; where too many are wrong, it is taken to."""
+        if file in self._files[number]:
             return True
         self._left -= 1
         return self._left < 0
 
     def _alike(self, cause: Cause, file: str, is_hard: bool, rank: int) -> int | None:
-        """Returns the number of the failure that has as good as the same cause. One that is weaker gets this one."""
+        """Returns the number of the failure that has as good as the same cause. The better one of the two is kept."""
         for number, known in enumerate(self.failures):
             is_same = self._lines(known.cause) == self._lines(cause)
-            is_of = file == ANY or not known.verdict.about or file in self._files[number]
-            if not is_same and not (is_of and is_explained(known.cause, cause.plan, cause.promised, self._model)):
+            is_mended = is_same or self._is_mended_with(known.cause, cause)
+            is_of = file in self._files[number] and is_explained(known.cause, cause.plan, cause.promised, self._model)
+            if not (is_mended or is_of):
                 continue
-            if not self._is_weaker(known, is_hard, rank):
+            is_weaker = self._is_weaker(known, is_hard, rank)
+            is_less = rank > self._rank(known.profiles) or (not is_hard and known.verdict.what != SUSPECT)
+            is_earlier = is_mended and not is_same and cause.kept < known.cause.kept and not is_less
+            if not is_weaker and not is_earlier:
                 return number
-            if is_same and self._tester.fails_again(cause.plan, cause.promised):
+            if is_mended and self._tester.fails_again(cause.plan, cause.promised):
                 self.failures[number] = self._failure(cause, known.states)._replace(profiles=known.profiles)
                 return number
         return None
+
+    def _is_mended_with(self, known: Cause, cause: Cause) -> bool:
+        """Whether the call that is missing for the one would mend the other, too: a sync right after what is lost."""
+        if not {known.kind, cause.kind} <= {ORDER, UNSYNCED, UNNAMED} or min(known.lost, cause.lost) < 0:
+            return False
+        return self._way(known.lost) == self._way(cause.lost) and self._synced(known.lost) == self._synced(cause.lost)
+
+    def _synced(self, index: int) -> str:
+        """What would have to be synced for a change: the directory, or the file, by its kind of name."""
+        change = self._model.changes[index]
+        if isinstance(change, DirChange):
+            return str(change.entries[-1].directory)
+        return NUMBERED.sub("#", os.fsdecode(next(names_of(self._model, self._model.owner(index) or NAMES, index), b"")))
 
     def _harder(self, fails: Fails) -> Fails:
         return lambda plan, promised: fails(plan, promised) and self._tester.is_hard(plan, promised)
@@ -210,11 +239,17 @@ class Explanations:
         name = op.paths[-1] if op.paths else next(names_of(self._model, self._model.owner(index) or NAMES, index), b"")
         return f"{op.place} {NUMBERED.sub('#', os.fsdecode(name))}"
 
-    def _lines(self, cause: Cause) -> tuple[str, str, str]:
+    def _lines(self, cause: Cause) -> tuple[str, ...]:
         """What makes two causes the same: the kind and both source lines; or what tells that one fsync would mend them."""
+        lost, kept = self._way(cause.lost), self._way(cause.kept)
+        if lost == kept and cause.lost != cause.kept:  # of a function that does it for others
+            lost, kept = self._caller(cause.lost) + lost, self._caller(cause.kept) + kept
         if cause.kind == RENAMED:
-            return cause.kind, "", self._way(cause.kept)
-        change = self._model.changes[cause.lost] if cause.lost >= 0 else None
-        if cause.kind == UNNAMED and isinstance(change, DirChange):
-            return cause.kind, str(change.entries[-1].directory), self._way(cause.kept)
-        return cause.kind, self._way(cause.lost), self._way(cause.kept)
+            return cause.kind, "", kept
+        if cause.kind in (ORDER, UNSYNCED, UNNAMED) and cause.lost >= 0:
+            return cause.kind, self._synced(cause.lost), kept
+        return cause.kind, lost, kept
+
+    def _caller(self, index: int) -> str:
+        stack = self._ops[self._model.changes[index].entry].stack
+        return str(stack[1]) if len(stack) > 1 else ""

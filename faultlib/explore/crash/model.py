@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from faultlib.explore.crash.changes import Change, DirChange, Resize, Sync, Write, ZeroRange
@@ -144,6 +145,17 @@ class Model:
         if isinstance(change, DirChange):
             return NAMES
         return change.node if isinstance(change, Write | Resize | ZeroRange) else None
+
+    @cached_property
+    def first_names(self) -> dict[int, list[bytes]]:
+        """The paths of each file and directory of the tree before the run."""
+        found: dict[int, list[bytes]] = {}
+        waiting = list(self.roots.items())
+        while waiting:
+            path, number = waiting.pop()
+            found.setdefault(number, []).append(path)
+            waiting += [(path + b"/" + name, child) for name, child in self.initial.entries.get(number, {}).items()]
+        return found
 
     def touched(self) -> list[int]:
         """Returns the files that were changed, in the order of their numbers."""

@@ -187,7 +187,7 @@ class Narrator:
         return self._model.initial.contents.get(number) if number is not None else None
 
     def _missing(self, cause: Cause) -> str:
-        lost, kept = (self.short(self._op(i).place) if i >= 0 else "" for i in (cause.lost, cause.kept))
+        lost, kept = self._places(cause)
         change = self._model.changes[cause.lost] if cause.lost >= 0 else None
         name = self.name(change.node, cause.lost) if isinstance(change, Write | Resize | ZeroRange) else ""
         match cause.kind:
@@ -207,13 +207,23 @@ class Narrator:
             case causes.UNNAMED | causes.ORDER if isinstance(change, DirChange):
                 where = sorted({self.short(path.rpartition(b"/")[0]) for path in self._lost_names(cause)})
                 return f"fsync of the directory {', '.join(where)} after {lost} and before {kept}"
-            case causes.UNSYNCED:
-                return f"fsync of {name or 'the file'} after {lost} and before {kept}"
-            case causes.ORDER:
+            case causes.UNSYNCED | causes.ORDER if isinstance(change, Write) and change.since is not None:
+                return f"msync of {name} before {kept}"
+            case causes.UNSYNCED | causes.ORDER:
                 return f"fsync of {name or 'the file'} after {lost} and before {kept}"
         if not kept:
             return "a check that passes on what was there before the run"
         return f"what is left after {kept} has to be finished or undone when the program starts again"
+
+    def _places(self, cause: Cause) -> tuple[str, str]:
+        """The lines of either operation; where both are on the same one, also those that it was called from."""
+        ops = [self._op(i) if i >= 0 else None for i in (cause.lost, cause.kept)]
+        places = [self.short(op.place) if op else "" for op in ops]
+        if places[0] == places[1] and cause.lost != cause.kept:
+            callers = [self.short(str(op.stack[1])) if op and len(op.stack) > 1 else "" for op in ops]
+            if callers[0] != callers[1]:
+                places = [f"{place} (called from {who})" if who else place for place, who in zip(places, callers, strict=True)]
+        return places[0], places[1]
 
     def _are_apart(self, cause: Cause) -> bool:
         """Whether they are two writes to two places of a file, of which only the second is there."""

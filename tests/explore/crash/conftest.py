@@ -1,4 +1,4 @@
-"""Campaigns on small programs."""
+"""Campaigns on small programs, and recordings made by hand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from faultlib.explore.crash.campaign import Spec, explore
 from faultlib.explore.finding import Campaign
+from tests.explore.crash.story import Story
 
 Explore = Callable[..., Campaign]
 
@@ -27,3 +28,9 @@ def campaign(tmp_path: Path) -> Explore:
         return explore(Spec((sys.executable, "program.py"), here, tmp_path / folder, **spec))
 
     return run
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Any:
+    """Begins a story with these files."""
+    return lambda **first: Story(tmp_path, **first)

@@ -188,3 +188,73 @@ def test_many_files_have_one_cause_if_the_lines_are_the_same(campaign: Explore) 
     code = f"for name in {names}:\n    with open(name, 'w') as file:\n        file.write('new')\n"
     (finding,) = campaign(code, dict.fromkeys(names, "old"), profiles=("kill", "ext4")).findings
     assert (finding.kind, finding.kept and finding.kept.place) == ("truncate-then-write", "program.py:2")
+
+
+JOURNAL = """
+import os
+old = os.open('db', os.O_RDWR)
+undo = os.open('undo', os.O_RDWR | os.O_CREAT)
+os.write(undo, os.pread(old, 9000, 0))
+{first}
+os.fsync(os.open('.', os.O_RDONLY))
+os.pwrite(old, b'n' * 9000, 0)
+{second}
+os.unlink('undo')
+os.fsync(os.open('.', os.O_RDONLY))
+print('done', flush=True)
+"""
+UNDO = """
+import os
+if os.path.exists('undo'):
+    data = open('undo', 'rb').read()
+    if len(data) == 9000 and b'\\0' not in data:
+        with open('db', 'r+b') as file:
+            file.write(data)
+"""
+WHOLE = """
+def whole(place, output):
+    data = (place / 'db').read_bytes()
+    assert data == b'n' * 9000 or (data == b'o' * 9000 and b'done' not in output), 'a mixture'
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "missing"),
+    [
+        ("os.fsync(undo)", "os.fsync(old)", []),
+        ("", "os.fsync(old)", ["fsync of undo after program.py:5 and before program.py:8"]),
+        ("os.fsync(undo)", "", ["fsync of db after program.py:8 and before program.py:10"]),
+    ],
+)
+def test_a_journal_and_one_large_write(first: str, second: str, missing: list[str], campaign: Explore) -> None:
+    """A part of the write is there, and nothing of the journal; or the journal is gone, and nothing of the write: one sync for each."""
+    files = {"db": "o" * 9000, "checks.py": WHOLE, "undo.py": UNDO}
+    found = campaign(JOURNAL.format(first=first, second=second), files, check="checks:whole", recover=f"{sys.executable} undo.py")
+    assert [one.missing for one in found.findings if one.severity == "violation"] == missing
+
+
+def test_a_program_that_does_not_start_again_hides_no_damage(campaign: Explore) -> None:
+    code = "import os\nwith open('conf.tmp', 'x') as file:\n    file.write('new')\nos.rename('conf.tmp', 'conf')\n"
+    found = campaign(code, {"conf": "old"}).findings
+    assert [(one.kind, one.profiles[0]) for one in found] == [("failed recovery", "kill"), ("rename before data", "ext4")]
+
+
+def test_of_two_names_the_one_that_stays_is_named(campaign: Explore) -> None:
+    code = "import os\nos.link('conf', 'conf~')\nwith open('conf', 'w') as file:\n    file.write('new')\nos.unlink('conf~')\n"
+    (finding,) = [one for one in campaign(code, {"conf": "old"}, profiles=("kill",)).findings if one.kind != "failed recovery"]
+    assert finding.title.startswith("conf can be left empty") and finding.files == ("conf",)
+
+
+def test_where_a_function_does_it_for_others_these_are_named(campaign: Explore) -> None:
+    code = """
+import os
+def put(name, text, place):
+    with open(name, 'r+') as file:
+        file.seek(place)
+        file.write(text)
+put('data', 'new', 0)
+put('done', '1', 0)
+"""
+    check = "def ordered():\n    assert open('done').read() == '0' or open('data').read() == 'new'\n"
+    (finding,) = campaign(code, {"data": "old", "done": "0", "checks.py": check}, check="checks:ordered").findings
+    assert finding.missing == "fsync of data after program.py:4 (called from program.py:7) and before program.py:4 (called from program.py:8)"

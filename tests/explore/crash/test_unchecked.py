@@ -17,126 +17,18 @@ import pytest
 
 from faultlib.explore.crash import acknowledged, profiles, record, recording, strategies
 from faultlib.explore.crash.acknowledged import Acknowledged
-from faultlib.explore.crash.changes import Ack, Change, Close, DirChange, DirEntry, Resize, Sync, Write
-from faultlib.explore.crash.content import Bytes, Content
 from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.judge import Case
 from faultlib.explore.crash.losses import Lost, State, state
-from faultlib.explore.crash.model import Initial, Model
-from faultlib.explore.crash.recording import Log, Op, Recording, Roots
+from faultlib.explore.crash.model import Model
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.crash.settled import Settled
-from faultlib.explore.crash.tree import Node, Tree
 from faultlib.explore.crash.unchecked import Files, Unchecked
 from faultlib.explore.crash.view import View
 from faultlib.explore.oracle import FAIL, HANG, PASS, RECOVERY, SUSPECT, Promise, Verdict
+from tests.explore.crash.story import ROOT, Story
 
-ROOT = 1
 NOTHING = Promise(b"", 0)
-
-
-class Story:
-    """A recording made by hand: each method is a call of a program on files below /r. `steps` counts the changes."""
-
-    def __init__(self, tmp_path: Path, **first: bytes) -> None:
-        self.tree = Tree()
-        self.tree.nodes[ROOT], self.tree.roots[b"/r"] = Node("dir"), ROOT
-        self.ops: list[Op] = []
-        self.changes: list[Change] = []
-        self.output = b""
-        self.tmp_path = tmp_path
-        for name, data in first.items():
-            self.tree.nodes[ROOT].children[name.encode()] = number = len(self.tree.nodes) + 1
-            self.tree.nodes[number] = Node("file", content=Content.of(Bytes(data), len(data)))
-        self.initial = Initial.of(self.tree)
-
-    def at(self, name: str) -> int | None:
-        """What a name leads to now."""
-        return self.tree.nodes[ROOT].children.get(name.encode())
-
-    def call(self, op: str, name: str, *changes: Change, process: str = "1", status: int = 0, result: int = 0) -> Story:
-        """One call, and what it amounts to."""
-        self.ops.append(Op(op, process, "0", "prog", (f"/r/{name}",), 3, 0, 0, 0, result, (), None, status))
-        for change in changes:
-            self.tree.apply(change)
-            self.changes.append(change)
-        return self
-
-    def open(self, name: str, *, cut: bool = True, process: str = "1") -> Story:
-        """open(2): with O_CREAT, and with O_TRUNC or O_APPEND."""
-        number, entry = self.at(name), len(self.ops)
-        if number is None:
-            made = len(self.tree.nodes) + 1
-            self.tree.nodes[made] = Node("file")
-            change: Change = DirChange(entry, (DirEntry(ROOT, name.encode(), None, made),), made)
-            return self.call("open", name, change, process=process)
-        return self.call("open", name, *([Resize(entry, number, 0)] if cut else []), process=process)
-
-    def write(self, name: str, data: bytes, at: int | None = None, *, appends: bool = False, process: str = "1") -> Story:
-        """write(2), at the end, or somewhere."""
-        number = self.at(name)
-        assert number is not None
-        position = self.tree.nodes[number].content.size if at is None else at
-        change = Write(len(self.ops), number, position, Bytes(data), 0, len(data))
-        return self.call("write", name, change, status=os.O_APPEND if appends else 0, process=process)
-
-    def close(self, name: str, process: str = "1") -> Story:
-        """close(2)."""
-        return self.call("close", name, Close(len(self.ops), self.at(name) or 0), process=process)
-
-    def fsync(self, name: str = "", op: str = "fsync") -> Story:
-        """fsync(2) of a file; of the directory without a name."""
-        number = self.at(name) if name else ROOT
-        return self.call(op, name, Sync(len(self.ops), number, len(self.ops), False, False))
-
-    def rename(self, name: str, to: str) -> Story:
-        """rename(2)."""
-        number, over = self.at(name), self.at(to)
-        entries = DirEntry(ROOT, name.encode(), number, None), DirEntry(ROOT, to.encode(), over, number)
-        return self.call("rename", name, DirChange(len(self.ops), entries))
-
-    def unlink(self, name: str, process: str = "1") -> Story:
-        """unlink(2)."""
-        change = DirChange(len(self.ops), (DirEntry(ROOT, name.encode(), self.at(name), None),))
-        return self.call("unlink", name, change, process=process)
-
-    def say(self, text: bytes, fd: int = 1) -> Story:
-        """Output."""
-        place = len(self.output)
-        self.output += text
-        return self.call("write", "", Ack(len(self.ops), fd, None, ((place, len(text)),)))
-
-    def exit(self, process: str = "1") -> Story:
-        """The end of a process."""
-        return self.call("exit", "", *([Ack(len(self.ops), None, 0)] if process == "1" else []), process=process)
-
-    def recording(self) -> Recording:
-        """What has happened so far."""
-        (self.tmp_path / "log").write_bytes(self.output)
-        model = Model(self.tree, self.initial, self.changes)
-        log = Log(self.tmp_path / "log")
-        return Recording(("prog",), "/r", Roots(("/r",)), 0, tuple(self.ops), model, log, (), ())
-
-    def files(self) -> Files:
-        """What judges it."""
-        recorded = self.recording()
-        return Files(recorded, Disk(recorded.model))
-
-    def judge(self, crash: int | None = None, *lost: tuple[int, Lost]) -> Verdict:
-        """Judges a state."""
-        files = self.files()
-        plan = state(len(self.changes) if crash is None else crash, lost)
-        return files.judge(View(files.disk, plan), self.tmp_path)
-
-    def whats(self) -> str:
-        """The verdict on each prefix, by its first letter."""
-        return "".join(self.judge(crash).what[0] for crash in range(len(self.changes) + 1))
-
-
-@pytest.fixture
-def story(tmp_path: Path) -> Any:
-    """Begins a story with these files."""
-    return lambda **first: Story(tmp_path, **first)
 
 
 # settled versions
@@ -403,7 +295,7 @@ def test_what_is_only_added_to_is_suspicious_if_only_its_program_understands_it(
 
 @pytest.mark.parametrize(
     ("name", "first", "then"),
-    [("f.tmp", b"old", b"new"), ("tmp", b"old", b"new"), ("f.lock", b" 77\n host", b" 78\n host"), ("app.pid", b"1", b"2"), ("LOCK", b"", b"2")],
+    [("f.tmp", b"old", b"new"), ("tmp", b"old", b"new"), ("f.lock", b" 77\n host", b" 78\n host"), ("app.pid", b"1", b"2"), ("LOCK", b"", b"2"), ("lock.mdb", b"\0\1" * 99, b"\0\2" * 99)],
 )
 def test_a_file_that_is_scratch_by_its_name_is_suspicious(story: Any, name: str, first: bytes, then: bytes) -> None:
     told = story(**{name: first}).open(name).write(name, then[:1]).write(name, then[1:] + b"!").close(name)
@@ -411,7 +303,7 @@ def test_a_file_that_is_scratch_by_its_name_is_suspicious(story: Any, name: str,
     assert story(**{name: first}).unlink(name).open(name).write(name, then).close(name).judge(1).what == SUSPECT
 
 
-@pytest.mark.parametrize("name", ["poetry.lock", "clock", "tmp.json", "ftmp"])
+@pytest.mark.parametrize("name", ["poetry.lock", "package-lock.json", "clock", "tmp.json", "ftmp"])
 def test_a_name_does_not_make_a_scratch_file_of_what_is_none(story: Any, name: str) -> None:
     assert story(**{name: b"[[package]]" * 9}).open(name).write(name, b"[").write(name, b"[package]]" * 9).close(name).judge(1).what == FAIL
 
@@ -438,57 +330,6 @@ def test_what_a_file_holds_is_said_exactly(story: Any) -> None:
     assert "with zeros from byte 4096 to 8192, where the version written at prog" in hole
     other = story(f=b"old").open("f").write("f", b"unlike").open("f").write("f", b"new").close("f").judge(2).text
     assert other.startswith("f holds 6 bytes that begin with b'unlike'; expected one of 2 versions")
-
-
-# acknowledgements
-
-
-def acknowledge(told: Story, moments: Sequence[int] | None, crash: int, promised: int, *lost: tuple[int, Lost]) -> Verdict:
-    """Judges a state by what was acknowledged."""
-    files = told.files()
-    oracle = Acknowledged(files, acknowledged.by_descriptor(files.recording, 1) if moments is None else moments)
-    return oracle(told.tmp_path, Case(state(crash, lost), promised), NOTHING)
-
-
-def test_what_acknowledges(story: Any) -> None:
-    recorded = story().say(b"ok 1\nla").say(b"la\nok").say(b" 2\n", fd=2).exit().recording()
-    assert acknowledged.by_pattern(recorded, r"^ok \d$") == [0, 2]
-    assert acknowledged.by_pattern(recorded, r"lala") == [1]
-    assert acknowledged.by_descriptor(recorded, 2) == [2]
-    assert acknowledged.by_function(recorded, lambda data: b"la" in data) == [0, 1]
-    assert acknowledged.by_exit(recorded) == [3]
-
-
-def test_an_acknowledged_version_must_not_be_lost(story: Any) -> None:
-    told = story(f=b"old").open("t").write("t", b"new").close("t").rename("t", "f").say(b"done\n")
-    assert acknowledge(told, None, 4, 4, (0, Lost(3, 4))).what == PASS  # nobody was told yet
-    verdict = acknowledge(told, None, 5, 5, (0, Lost(3, 4)))
-    assert verdict.what == FAIL
-    assert verdict.text == "f is in an older version, or incomplete; acknowledged at prog (process 1) by b'done\\n'"
-    assert acknowledge(told, None, 3, 5).what == FAIL  # a crash now leaves what one before it did
-    assert acknowledge(told, None, 5, 5).what == PASS
-
-
-def test_a_later_version_than_the_acknowledged_is_fine(story: Any) -> None:
-    told = story(f=b"old").open("f").write("f", b"one").close("f").say(b"1").open("t").write("t", b"two").close("t").rename("t", "f")
-    assert acknowledge(told, None, 8, 8).what == PASS
-    assert acknowledge(told, None, 8, 8, (0, Lost(7, 8))).what == PASS
-    assert acknowledge(told, None, 4, 4, (2, Lost(0, 2))).what == FAIL
-
-
-def test_acknowledged_files_are_there_and_removed_ones_are_not(story: Any) -> None:
-    made = story().open("f").write("f", b"new").close("f").say(b"1")
-    assert acknowledge(made, None, 4, 4, (0, Lost(0, 1))).text.startswith("f is missing, which was there; acknowledged at")
-    gone = story(f=b"old").unlink("f").say(b"1")
-    assert acknowledge(gone, None, 2, 2, (0, Lost(0, 1))).text.startswith("f is there, which was gone")
-    assert acknowledge(gone, None, 2, 2).what == PASS
-
-
-def test_an_acknowledged_line_of_a_log_is_in_it(story: Any) -> None:
-    told = story(log=b"0\n").open("log", cut=False).write("log", b"1\n").say(b"1").write("log", b"2\n").say(b"2")
-    assert acknowledge(told, None, 3, 3, (2, Lost(2, 3))).what == PASS
-    assert acknowledge(told, None, 3, 3, (2, Lost(0, 1))).what == FAIL
-    assert acknowledge(told, None, 4, 4, (2, Lost(2, 3))).what == FAIL
 
 
 def test_oracles_have_their_say_one_after_the_other(story: Any) -> None:
