@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from faultlib.commands import declared
+from faultlib.commands import declared, options
 from faultlib.commands.options import say_notes
 from faultlib.errors import UsageError
 
@@ -38,6 +38,7 @@ HELD, VIOLATED, INCONCLUSIVE, INTERRUPTED = 0, 1, 3, 128 + signal.SIGINT
 @click.option("--jobs", type=int, metavar="N", help="Judges at work side by side; default: one for each processor.")
 @click.option("--timeout", type=float, default=10.0, show_default=True, metavar="S", help="For one check.")
 @click.option("--status", type=int, default=0, show_default=True, metavar="N", help="What CMD ends with when nothing fails.")
+@declared.takes(*options.RULES)
 @click.option("--campaign", "folder", type=click.Path(path_type=Path), help="The campaign's folder; one begun before goes on.")
 @click.option("--report", "reports", multiple=True, type=declared.ReportFile(), help="Write it: .html .md .json .sarif")
 @click.option("--baseline", "known", type=click.Path(path_type=Path), help="Known findings, accepted: a report in JSON.")
@@ -49,6 +50,7 @@ HELD, VIOLATED, INCONCLUSIVE, INTERRUPTED = 0, 1, 3, 128 + signal.SIGINT
 def command(
     check: str | None, recover: str | None, acks: Sequence[str], roots: Sequence[Path], outside: Sequence[str],
     profiles: Sequence[str], sector: int, budget: str | None, jobs: int | None, timeout: float, status: int,
+    rule: Sequence[str], rules_file: Sequence[str], seed: int | None,
     folder: Path | None, reports: Sequence[str], known: Path | None, as_json: bool, nested: bool, failing_fsync: bool,
     strict: bool, cmd: Sequence[str],
 ) -> None:  # fmt: skip
@@ -80,6 +82,7 @@ def command(
         tuple(cmd), cwd, folder or new_folder(cwd), tuple(roots), check, recover, tuple(acks),
         tuple(profiles) or tuple(PROFILES), sector,
         read_budget(budget), jobs if jobs is not None else os.cpu_count() or 1, timeout, status=status, outside=tuple(outside),
+        rules=tuple(one.text for one in options.read_rules(rule, rules_file)), seed=seed,
     )  # fmt: skip
     for path in reports:
         core.format_of(path)

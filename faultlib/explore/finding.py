@@ -86,9 +86,9 @@ class Campaign(NamedTuple):
 
     `states` are those looked at, `unique` how many of them differ, `judged` those a judge has seen, `failing` those that did not
     pass. `outside` are files beyond the roots that were changed, `outlived` are processes that the command left
-    behind, and that were not waited for, `unstable` how many states were judged good and then bad,
-    `not_covered` sentences on what was not looked at, `complete` whether every state of every strategy was. `accepted` are
-    findings that a baseline has: they are not among `findings`.
+    behind, and that were not waited for, `unfired` are rules that did nothing, `unstable` is how many states were judged good and
+    then bad, `not_covered` are sentences on what was not looked at, `complete` says whether every state of every strategy was.
+    `accepted` are findings that a baseline has: they are not among `findings`.
     """
 
     command: tuple[str, ...]
@@ -109,11 +109,12 @@ class Campaign(NamedTuple):
     outside: tuple[str, ...] = ()
     unstable: int = 0
     outlived: tuple[str, ...] = ()
+    unfired: tuple[str, ...] = ()
 
     @property
     def is_inconclusive(self) -> bool:
         """Whether it is no good news that nothing was found."""
-        return bool(self.outside or self.unstable or self.outlived)
+        return bool(self.outside or self.unstable or self.outlived or self.unfired)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data."""

@@ -23,7 +23,7 @@ def assert_fixed(path: Path, *, cwd: Path | None = None) -> None:
     """Runs the command of a finding again, as the program is now, on the files as they were, and explores what crashes leave.
 
     `cwd` is the directory of the command, if it is no longer where it was. Raises AssertionError if there is still a finding of
-    that kind on the same files. Warns if what is judged by does not say the same each time.
+    that kind on the same files. Warns if what is judged by does not say the same each time, or a rule never fired.
     """
     finding, spec = read(path)
     if cwd is not None:
@@ -36,5 +36,7 @@ def assert_fixed(path: Path, *, cwd: Path | None = None) -> None:
         one = same[0]
         places = f"lost: {one.lost and one.lost.place}, kept: {one.kept and one.kept.place}"
         raise AssertionError(f"{one.title} ({', '.join(one.profiles)}); {places}; missing: {one.missing}")
+    if campaign.unfired:
+        warnings.warn(f"{finding.title}: not found again, but {', '.join(campaign.unfired)} never fired", stacklevel=2)
     if campaign.unstable:
         warnings.warn(f"{finding.title}: not found again, but {campaign.unstable} states have passed and failed", stacklevel=2)

@@ -40,8 +40,9 @@ class Spec(NamedTuple):
     check, states are judged by the recording. `acks` tell what output acknowledges (regular expressions, module:function).
 
     `folder` is the campaign's: a new one, or one that was begun with the same spec, which goes on. `timeout_s` is for one check.
-    `status` is what the command ends with when nothing fails, None: anything. `rules` act on it while it is recorded. `fixture`
-    is a folder whose files replace those of the roots. `outside` are patterns for files beyond them that do not matter.
+    `status` is what the command ends with when nothing fails, None: anything. `rules` act on it while it is recorded, with
+    `seed` for what they leave to chance. `fixture` is a folder whose files replace those of the roots. `outside` are patterns for
+    files beyond them that do not matter.
     """
 
     command: tuple[str, ...]
@@ -58,6 +59,7 @@ class Spec(NamedTuple):
     timeout_s: float = 10.0
     status: int | None = 0
     rules: tuple[str, ...] = ()
+    seed: int | None = None
     fixture: Path | None = None
     outside: tuple[str, ...] = ()
 
@@ -119,7 +121,7 @@ def _explore(
         spec.command, spec.check or "", tuple(map(str, run.roots)), spec.profiles, counts.by_strategy, len(recorded.ops),
         counts.looked_at, counts.unique, counts.judged, counts.failing, time.monotonic() - began, counts.complete,
         tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
-        unstable=len(explorer.tester.unstable), outlived=recorded.outlived,
+        unstable=len(explorer.tester.unstable), outlived=recorded.outlived, unfired=recorded.unfired,
     )  # fmt: skip
 
 
@@ -154,6 +156,7 @@ def _settings(spec: Spec, run: Run) -> dict[str, Any]:
     return {
         "command": list(spec.command), "cwd": str(spec.cwd), "roots": [str(root) for root in run.roots], "check": spec.check,
         "recover": spec.recover, "acks": list(spec.acks), "rules": list(spec.rules), "timeout": spec.timeout_s,
+        "seed": spec.seed, "status": spec.status,
     }  # fmt: skip
 
 
@@ -163,7 +166,7 @@ def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: b
         first(run)
         if spec.fixture:
             fixture.restore(spec.fixture, run.copies)
-        record.record(run if isolated else run.moved(), spec.rules)
+        record.record(run if isolated else run.moved(), spec.rules, spec.seed)
     recorded = recording.load(run.folder)
     recording.check_place(recorded, run.folder, isolated=isolated)
     output = (run.folder / recording.OUTPUT).read_text(errors="backslashreplace")[-2000:].strip()
@@ -252,6 +255,7 @@ def _not_covered(spec: Spec, recorded: Recording, counts: Counts) -> list[str]:
     why = "lies outside the roots, what crashes leave of it was not looked at: add --root, or --outside if it does not matter"
     notes = [f"{path} {why}" for path in _outside(spec, recorded)]
     notes += [f"{one} went on when the command had ended: what it did later was not recorded" for one in recorded.outlived]
+    notes += [f"{rule} never fired: what was explored is a run without it" for rule in recorded.unfired]
     if not counts.complete:
         notes.append(f"the budget ended in strategy {counts.strategy}: there are more states")
     return notes

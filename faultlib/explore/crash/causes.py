@@ -150,7 +150,7 @@ class Minimiser:
         if plan.losses:
             return min(lost.first for _, lost in plan.items())
         changes = [i for i in range(plan.crash, len(self._model.changes)) if self._model.owner(i) is not None]
-        same = [i for i in changes if kept >= 0 and self._model.owner(i) == self._model.owner(kept)]
+        same = [i for i in changes if kept >= 0 and is_related(self._model, i, kept)]
         for crash in changes:
             if not self._try(State(crash + 1), promised):
                 return same[0] if same and same[0] <= crash else crash
@@ -256,6 +256,15 @@ def is_done(model: Model, index: int, crash: int, end: int | None = None) -> boo
     indexes = model.of_node[node] if node else []
     place = bisect_left(indexes, crash)
     return bool(node) and (place == len(indexes) or (end is not None and indexes[place] >= end))
+
+
+def is_related(model: Model, index: int, other: int) -> bool:
+    """Whether two changes are of one file, or of one name."""
+    w, x = model.changes[index], model.changes[other]
+    if isinstance(w, DirChange) and isinstance(x, DirChange):
+        names = {(entry.directory, entry.name) for entry in w.entries}
+        return any((entry.directory, entry.name) in names for entry in x.entries)
+    return model.owner(index) == model.owner(other)
 
 
 def has_garbage(plan: State) -> bool:

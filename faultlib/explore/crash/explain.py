@@ -9,6 +9,7 @@ from typing import NamedTuple
 from faultlib.explore.crash.causes import (
     ORDER,
     RENAMED,
+    UNFINISHED,
     UNNAMED,
     UNSYNCED,
     Cause,
@@ -242,7 +243,7 @@ class Explanations:
     def _lines(self, cause: Cause) -> tuple[str, ...]:
         """What makes two causes the same: the kind and both source lines; or what tells that one fsync would mend them."""
         lost, kept = self._way(cause.lost), self._way(cause.kept)
-        if lost == kept and cause.lost != cause.kept:  # of a function that does it for others
+        if cause.kind in (ORDER, UNFINISHED) and lost == kept:  # of a function that does it for others
             lost, kept = self._caller(cause.lost) + lost, self._caller(cause.kept) + kept
         if cause.kind == RENAMED:
             return cause.kind, "", kept
@@ -251,5 +252,4 @@ class Explanations:
         return cause.kind, lost, kept
 
     def _caller(self, index: int) -> str:
-        stack = self._ops[self._model.changes[index].entry].stack
-        return str(stack[1]) if len(stack) > 1 else ""
+        return self._ops[self._model.changes[index].entry].caller

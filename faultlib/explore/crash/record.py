@@ -140,7 +140,7 @@ def copy_files(*words: str | Path, cwd: Path) -> None:
         raise kind(f"{cwd} could not be copied:\n  " + "\n  ".join(lines[:MOST_SAID] + more + hint))
 
 
-def record(run: Run, rules: Sequence[str] = ()) -> None:
+def record(run: Run, rules: Sequence[str] = (), seed: int | None = None) -> None:
     """Runs the command in a cell, under some rules, and saves the recording. Raises what a target can be refused for."""
     try:
         target.check(run.command[0], os.environ.get("PATH"), str(run.cwd))
@@ -148,23 +148,25 @@ def record(run: Run, rules: Sequence[str] = ()) -> None:
         raise UsageError(str(error)) from error
     except NotInstrumentable as error:
         raise Incomplete(f"nothing that it does to files would be seen: {error}") from error
-    cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), rules), isolated=run.isolated)
+    cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), rules, seed), isolated=run.isolated)
 
 
-def _record(run: Run, rules: Sequence[str]) -> None:
+def _record(run: Run, rules: Sequence[str], seed: int | None) -> None:
     if run.isolated:
         cell.own_shm((run.cwd, *run.roots, run.folder.resolve()))
     put_in_place(run)
     os.chdir(run.cwd)
     tree = Tree.scanned(run.copies)
     initial = Initial.of(tree)
-    with Session(list(rules), recording=datalog.recording(), cwd=run.cwd) as session, DataLog(session, folder=run.folder) as log:
+    session = Session(list(rules), seed=seed, recording=datalog.recording(), cwd=run.cwd)
+    with session, DataLog(session, folder=run.folder) as log:
         with (run.folder / OUTPUT).open("wb") as output:
             status = os.fstat(output.fileno())
             tree.output = status.st_dev, status.st_ino
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
             done = session.run(run.command, cwd=run.cwd, **streams)
         outlived = _wait_for_others(session, ends=run.isolated)
+        unfired = [report.rule.text for report in session.report() if not report.count.fired]
         log.finish()
         complaints = log.complaints()
         if any(os.strerror(errno.ENOSPC) in sentence for sentence in complaints):
@@ -175,7 +177,7 @@ def _record(run: Run, rules: Sequence[str]) -> None:
         complaints += tree.uncertain + differences(tree, Tree.scanned({root: root for root in run.roots}))
     head = {
         "command": run.command, "cwd": str(run.cwd), "roots": list(map(str, run.roots)), "status": done.returncode,
-        "incomplete": complaints, "outside": tree.outside, "outlived": outlived,
+        "incomplete": complaints, "outside": tree.outside, "outlived": outlived, "unfired": unfired,
     }  # fmt: skip
     recording.save(run.folder, head, tree, initial, changes, ops)
 

@@ -46,6 +46,12 @@ class Op(NamedTuple):
         """Where it was made: the source line, or else the program."""
         return str(self.where) if self.where else f"{self.comm} (process {self.process})"
 
+    @property
+    def caller(self) -> str:
+        """The line from which the function was called in which it was made; empty if that is not known."""
+        at = self.stack.index(self.where) + 1 if self.where in self.stack else 1
+        return str(self.stack[at]) if at < len(self.stack) else ""
+
 
 class Roots(NamedTuple):
     """The directories that are looked at: each path with the number of its copy."""
@@ -59,7 +65,7 @@ class Roots(NamedTuple):
 
 class Recording(NamedTuple):
     """A run. `status` is that of the command, `outside` are the files beyond the roots that it changed, `outlived`
-    the processes that it left behind, and which did not end soon.
+    the processes that it left behind, and which did not end soon, `unfired` the rules that did nothing to it.
     """
 
     command: tuple[str, ...]
@@ -72,6 +78,7 @@ class Recording(NamedTuple):
     incomplete: tuple[str, ...]
     outside: tuple[str, ...]
     outlived: tuple[str, ...] = ()
+    unfired: tuple[str, ...] = ()
 
 
 class Log:
@@ -149,6 +156,7 @@ def _load(folder: Path) -> Recording:
     return Recording(
         tuple(data["command"]), data["cwd"], roots, data["status"], ops, Model(tree, initial, changes),
         log, tuple(data["incomplete"]), tuple(data["outside"]), tuple(data["outlived"]),
+        tuple(data["unfired"]),
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ def read(path: Path) -> tuple[Finding, Spec]:
         spec = Spec(
             tuple(plain["command"]), Path(plain["cwd"]), path.parent.parent, tuple(map(Path, plain["roots"])), plain["check"],
             plain["recover"], tuple(plain["acks"]), tuple(plain["profiles"]), plain["sector"], timeout_s=plain["timeout"],
+            status=plain["status"], rules=tuple(plain["rules"]), seed=plain["seed"],
         )  # fmt: skip
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error

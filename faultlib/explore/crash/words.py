@@ -219,8 +219,8 @@ class Narrator:
         """The lines of either operation; where both are on the same one, also those that it was called from."""
         ops = [self._op(i) if i >= 0 else None for i in (cause.lost, cause.kept)]
         places = [self.short(op.place) if op else "" for op in ops]
-        if places[0] == places[1] and cause.lost != cause.kept:
-            callers = [self.short(str(op.stack[1])) if op and len(op.stack) > 1 else "" for op in ops]
+        if places[0] == places[1] and cause.lost != cause.kept and cause.kind != causes.TRUNCATED:
+            callers = [self.short(op.caller) if op else "" for op in ops]
             if callers[0] != callers[1]:
                 places = [f"{place} (called from {who})" if who else place for place, who in zip(places, callers, strict=True)]
         return places[0], places[1]

@@ -21,6 +21,7 @@ from faultlib.explore.crash.campaign import Nothing
 from faultlib.explore.crash.explorer import Budget
 from faultlib.explore.crash.replay import replay
 from faultlib.explore.crash.store import Store
+from faultlib.testing.crash import assert_fixed
 from tests.explore.crash.conftest import Explore
 
 OLD, NEW = '{"n": 1}', '{"n": 2}'
@@ -310,3 +311,30 @@ def test_a_budget_is_states_or_a_time(text: str | None, budget: Budget) -> None:
 def test_what_is_no_budget(text: str) -> None:
     with pytest.raises(UsageError, match="a number of states, as 5000, or a time"):
         read_budget(text)
+
+
+FALLS_BACK = """import os, shutil
+with open('data.json.tmp', 'w') as file:
+    file.write('{"n": 2}')
+try:
+    os.replace('data.json.tmp', 'data.json')
+except OSError:
+    shutil.copyfile('data.json.tmp', 'data.json')
+"""
+
+
+def test_a_fault_can_act_while_it_is_recorded(campaign: Explore, tmp_path: Path) -> None:
+    rule = "rename:error=EBUSY:to=*/data.json"
+    found = campaign(FALLS_BACK, FILES, check="checks:parses", rules=(rule,), profiles=("kill",))
+    (finding,) = found.findings
+    assert (finding.kind, finding.kept and finding.kept.place) == ("truncate-then-write", "program.py:7") and not found.unfired
+    with pytest.raises(AssertionError, match="truncate-then-write|can be left empty"):
+        assert_fixed(tmp_path / "c" / "findings" / "crash_1.json")
+    (tmp_path / "here" / "program.py").write_text(FALLS_BACK.replace("shutil.copyfile('data.json.tmp', 'data.json')", "raise SystemExit"))
+    assert_fixed(tmp_path / "c" / "findings" / "crash_1.json")
+
+
+def test_a_fault_that_did_nothing_is_said(campaign: Explore) -> None:
+    found = campaign(SYNCED, FILES, check="checks:parses", rules=("rename:error=EBUSY:to=*/other",), profiles=("kill",))
+    assert not found.findings and found.is_inconclusive
+    assert "rename:error=EBUSY:to=*/other never fired: what was explored is a run without it" in found.not_covered

@@ -258,3 +258,19 @@ put('done', '1', 0)
     check = "def ordered():\n    assert open('done').read() == '0' or open('data').read() == 'new'\n"
     (finding,) = campaign(code, {"data": "old", "done": "0", "checks.py": check}, check="checks:ordered").findings
     assert finding.missing == "fsync of data after program.py:4 (called from program.py:7) and before program.py:4 (called from program.py:8)"
+
+
+def test_a_lock_that_is_left_behind_is_one_cause(campaign: Explore) -> None:
+    code = """
+import os
+open('mine', 'w').close()
+os.link('mine', 'box.lock')
+os.unlink('mine')
+with open('box', 'a') as file:
+    file.write('new')
+os.unlink('box.lock')
+"""
+    (finding,) = campaign(code, {"box": "old"}).findings
+    assert (finding.kind, finding.lost and finding.lost.place, finding.kept and finding.kept.place) == (
+        "failed recovery", "program.py:8", "program.py:4"
+    )  # fmt: skip
