@@ -51,11 +51,29 @@ def call(function: Callable[..., Any], cwd: Path, output: bytes, operations: int
         said = function(*(cwd, output, operations)[: arguments(function)])
     except SystemExit as error:
         said = error.code in (None, 0)
-        os.write(writer, f"exit {error.code}".encode())
+        _say(writer, f"exit {_text(error.code)}")
     except BaseException as error:
-        os.write(writer, f"{type(error).__name__}: {error}".encode()[:MOST_OUTPUT])
+        _say(writer, f"{type(error).__name__}: {_text(error)}")
+        return 1
+    if hasattr(said, "__await__") or hasattr(said, "gi_frame"):
+        _say(writer, f"it returned a {type(said).__name__}: nothing of it was run")
         return 1
     return 1 if said is False else 0
+
+
+def _text(what: object) -> str:
+    """What something says of itself, if it can."""
+    try:
+        return str(what)
+    except Exception as error:
+        return f"(its text cannot be had: {type(error).__name__})"
+
+
+def _say(writer: int, text: str) -> None:
+    try:
+        os.write(writer, text.encode(errors="backslashreplace")[:MOST_OUTPUT])
+    except OSError:
+        return  # the check has closed it
 
 
 def _speak_to(fd: int) -> None:

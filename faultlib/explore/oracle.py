@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import re
 import select
@@ -176,6 +177,9 @@ class Function:
             near = difflib.get_close_matches(function, there, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"--check {text}: there is no function {function} in {module}{hint}")
+        if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found) or inspect.isgeneratorfunction(found):
+            what = "a generator" if inspect.isgeneratorfunction(found) else "asynchronous"
+            raise UsageError(f"--check {text}: {function} is {what}: calling it would run nothing; wrap it in a plain function")
         check: Callable[..., Any] = found
         return check
 

@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell
-from faultlib.explore.crash import around, fixture, place, record, recording
+from faultlib.explore.crash import around, fixture, place, record, recording, unchanged
 from faultlib.explore.crash.checks import Checks
 from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.explorer import Budget, Counts, Explorer
@@ -94,6 +95,10 @@ def _explore(
     why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
+        programs = unchanged.programs(spec.command, (spec.check, spec.recover), spec.cwd)
+        known = store.first("programs", programs)
+        if (run.folder / recording.FILE).exists() and first is record.keep_first and not spec.fixture:
+            unchanged.check(run.copies, spec.folder, known, programs)
         recorded = _recorded(run, spec, first, isolated=not why_not)
         scene = _Scene(spec, recorded, Disk(recorded.model), why_not)
         restart, notes = scene.restart()
@@ -111,7 +116,7 @@ def _explore(
     if passed is not None:
         passed += explorer.passed
     narrator = Narrator(recorded, scene.disk, spec.sector)
-    told = sorted((narrator.finding(0, failure) for failure in explorer.explanations.failures), key=_gravity)
+    told = _told_apart(sorted((narrator.finding(0, failure) for failure in explorer.explanations.failures), key=_gravity))
     findings = [
         _write(spec, run, recorded, finding._replace(number=number, plan={**finding.plan, "restart": restart is not None}))
         for number, finding in enumerate(told, 1)
@@ -123,6 +128,16 @@ def _explore(
         tuple(notes + _not_covered(spec, recorded, counts)), tuple(findings), outside=tuple(_outside(spec, recorded)),
         unstable=len(explorer.tester.unstable), outlived=recorded.outlived, unfired=recorded.unfired,
     )  # fmt: skip
+
+
+def _told_apart(findings: list[Finding]) -> list[Finding]:
+    """Those of the same functions and files are numbered: a baseline that knows the one does not know the other."""
+    seen, found = Counter[str](), list[Finding]()
+    for finding in findings:
+        seen[finding.fingerprint] += 1
+        nth = seen[finding.fingerprint]
+        found.append(finding._replace(fingerprint=f"{finding.fingerprint}-{nth}") if nth > 1 else finding)
+    return found
 
 
 def _gravity(finding: Finding) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from faultlib.explore.crash.causes import (
     ORDER,
     RENAMED,
+    TORN,
     UNFINISHED,
     UNNAMED,
     UNSYNCED,
@@ -177,7 +178,11 @@ class Explanations:
         return None
 
     def _is_mended_with(self, known: Cause, cause: Cause) -> bool:
-        """Whether the call that is missing for the one would mend the other, too: a sync right after what is lost."""
+        """Whether what is missing for the one would mend the other, too: a sync right after what is lost; or another way of
+        writing, where a kill is enough to leave a file half done.
+        """
+        if known.kind == cause.kind == TORN and not known.plan.losses and self._synced(known.lost) == self._synced(cause.lost):
+            return not {*self._lines(known)[1:]}.isdisjoint(self._lines(cause)[1:])
         if not {known.kind, cause.kind} <= {ORDER, UNSYNCED, UNNAMED} or min(known.lost, cause.lost) < 0:
             return False
         return self._way(known.lost) == self._way(cause.lost) and self._synced(known.lost) == self._synced(cause.lost)
@@ -249,6 +254,8 @@ class Explanations:
             return cause.kind, "", kept
         if cause.kind in (ORDER, UNSYNCED, UNNAMED) and cause.lost >= 0:
             return cause.kind, self._synced(cause.lost), kept
+        if cause.kind == TORN:  # in either order: one that is half done is torn both ways
+            return cause.kind, *sorted((lost, kept))
         return cause.kind, lost, kept
 
     def _caller(self, index: int) -> str:

@@ -22,6 +22,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._connection = sqlite3.connect(folder / FILE)
         self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")  # a commit waits for no disk: kills are what happens to campaigns
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (known,) = self._connection.execute("PRAGMA user_version").fetchone()
         if tables and known != FORMAT:
@@ -68,6 +69,13 @@ class Store:
     def flush(self) -> None:
         """Makes sure of what was added."""
         self._connection.commit()
+
+    def first(self, key: str, value: Any) -> Any:
+        """Returns what was kept under a key when the campaign began: `value`, if that is now."""
+        self._connection.execute("INSERT OR IGNORE INTO setting VALUES (?, ?)", (key, json.dumps(value)))
+        (text,) = self._connection.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
+        self._connection.commit()
+        return json.loads(text)
 
     def settle(self, **settings: Any) -> None:
         """Keeps what the verdicts depend on. Raises UsageError if it was otherwise when the campaign began."""

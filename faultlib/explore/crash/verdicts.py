@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.judge import Answer, Distrust
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.readset import ReadSets
 from faultlib.explore.crash.store import Store
 from faultlib.explore.oracle import UNSTABLE, Verdict
-
-FLUSH_S = 1.0
 
 
 class Verdicts:
@@ -32,7 +28,6 @@ class Verdicts:
             self._by_reading.add(read, key, verdict)
         self._likened: dict[bytes, Verdict] = {}
         self._likenings = 0
-        self._flushed = time.monotonic()
 
     def key(self, plan: State, promised: int) -> bytes:
         """Returns what a verdict depends on: the state's digest, and the promises if they matter."""
@@ -67,9 +62,7 @@ class Verdicts:
             reading = self._by_reading.key(read, plan, self._promise(promised))
             if self._by_reading.add(read, reading, verdict):
                 self._store.add_reading(read, reading, verdict)
-        if time.monotonic() - self._flushed > FLUSH_S:
-            self._store.flush()
-            self._flushed = time.monotonic()
+        self._store.flush()  # at once: no state is to be judged twice when the campaign is killed
         return verdict
 
     def _promise(self, promised: int) -> int | None:

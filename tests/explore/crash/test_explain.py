@@ -274,3 +274,27 @@ os.unlink('box.lock')
     assert (finding.kind, finding.lost and finding.lost.place, finding.kept and finding.kept.place) == (
         "failed recovery", "program.py:8", "program.py:4"
     )  # fmt: skip
+
+
+def test_a_file_that_is_written_in_place_step_by_step_is_torn_once(campaign: Explore) -> None:
+    code = "with open('db', 'r+b') as file:\n    for i in range(6):\n        file.seek(i * 4096)\n        file.write(b'n' * 4096)\n"
+    check = "def whole():\n    assert set(open('db').read()) in ({'o'}, {'n'})\n"
+    (finding,) = campaign(code, {"db": "o" * 24576, "checks.py": check}, check="checks:whole").findings
+    assert (finding.kind, finding.profiles[0]) == ("torn write", "kill")
+
+
+def test_of_two_files_that_are_replaced_one_after_the_other_the_renames_are_named(campaign: Explore) -> None:
+    code = """
+import os
+for name in ('x', 'y'):
+    with open(name + '.tmp', 'w') as file:
+        file.write('new')
+        os.fsync(file.fileno())
+    os.rename(name + '.tmp', name)
+    os.fsync(os.open('.', os.O_RDONLY))
+"""
+    check = "def same():\n    assert open('x').read() == open('y').read()\n"
+    (finding,) = campaign(code.replace("        os.fsync", "        file.flush()\n        os.fsync", 1), {
+        "x": "old", "y": "old", "checks.py": check
+    }, check="checks:same").findings  # fmt: skip
+    assert (finding.kind, finding.title) == ("unfinished sequence", "x and y: a crash in between leaves it half done")
