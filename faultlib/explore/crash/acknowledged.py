@@ -126,7 +126,8 @@ class Acknowledged:
         if found.node == node and self._has_all(node, moment, state):
             return True
         digest = found.content.digest()
-        if digest == then.digest() or (found.node and digest == files.disk.content(State(state.crash), found.node).digest()):
+        is_newer = found.node and state.crash > moment
+        if digest == then.digest() or (is_newer and digest == files.disk.content(State(state.crash), found.node).digest()):
             return found.node in (node, 0) or digest == then.digest()
         if any(held.moment.at > moment and held.content.digest() == digest for held in files.versions(name)):
             return True

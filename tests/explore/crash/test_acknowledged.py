@@ -77,3 +77,11 @@ def test_nobody_promises_a_lock(story: Any) -> None:
     lost = [(told.at(name), Lost(0, 4)) for name in ("a.lock", "b")]
     assert acknowledge(told, None, 5, 5, lost[0]).what == PASS
     assert acknowledge(told, None, 5, 5, lost[1]).what == FAIL
+
+
+def test_a_crash_before_the_change_can_come_after_the_acknowledgement(story: Any) -> None:
+    """Nothing was durable: the state before all of it is one that is left after the promise, too."""
+    told = story(f=b"old").open("f").write("f", b"new").close("f").say(b"done")
+    assert acknowledge(told, None, 0, 0).what == PASS
+    assert acknowledge(told, None, 0, 4).what == acknowledge(told, None, 1, 4).what == FAIL
+    assert acknowledge(told, None, 3, 4).what == PASS

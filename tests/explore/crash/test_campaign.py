@@ -369,13 +369,18 @@ def test_a_function_that_would_run_nothing_is_refused(code: str, campaign: Explo
         campaign(IN_PLACE, {"data.json": OLD, "nothing.py": code}, check="nothing:check")
 
 
-def test_findings_of_one_function_have_each_an_id_of_its_own(campaign: Explore) -> None:
+def test_findings_of_one_function_have_each_an_id_of_its_own(campaign: Explore, tmp_path: Path) -> None:
     code = """def both():
     with open('a', 'w') as file:
         file.write('new')
-    with open('a', 'w') as file:
-        file.write('newer')
+    with open('b', 'w') as file:
+        file.write('new')
 both()
 """
-    found = campaign(code, {"a": "old"}, profiles=("kill",)).findings
+    code = code.replace("'b'", "'x/a'").replace("'a'", "'y/a'")
+    files = {"checks.py": "def check():\n    assert open('x/a').read() and open('y/a').read()\n"}
+    for name in "xy":
+        (tmp_path / "here" / name).mkdir(parents=True)
+        files[f"{name}/a"] = "old"
+    found = campaign(code, files, profiles=("kill",)).findings
     assert len(found) == 2 and [one.fingerprint for one in found] == [found[0].fingerprint, f"{found[0].fingerprint}-2"]

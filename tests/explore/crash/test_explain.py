@@ -229,7 +229,7 @@ def whole(place, output):
 def test_a_journal_and_one_large_write(first: str, second: str, missing: list[str], campaign: Explore) -> None:
     """A part of the write is there, and nothing of the journal; or the journal is gone, and nothing of the write: one sync for each."""
     files = {"db": "o" * 9000, "checks.py": WHOLE, "undo.py": UNDO}
-    found = campaign(JOURNAL.format(first=first, second=second), files, check="checks:whole", recover=f"{sys.executable} undo.py")
+    found = campaign(JOURNAL.format(first=first, second=second), files, check="checks:whole", recover=f"'{sys.executable}' undo.py")
     assert [one.missing for one in found.findings if one.severity == "violation"] == missing
 
 
