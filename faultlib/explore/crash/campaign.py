@@ -271,6 +271,7 @@ def _not_covered(spec: Spec, recorded: Recording, counts: Counts) -> list[str]:
     notes = [f"{path} {why}" for path in _outside(spec, recorded)]
     notes += [f"{one} went on when the command had ended: what it did later was not recorded" for one in recorded.outlived]
     notes += [f"{rule} never fired: what was explored is a run without it" for rule in recorded.unfired]
+    notes += recorded.remarks
     if not counts.complete:
         notes.append(f"the budget ended in strategy {counts.strategy}: there are more states")
     return notes

@@ -60,6 +60,8 @@ class Minimiser:
         lost = self._lost(smaller, kept, promised)
         if promised:
             lost = self._giving(lost, smaller, promised)
+        elif not smaller.losses:
+            kept = self._emptying(lost, smaller.crash, kept)
         return Cause(kind_of(self._model, smaller, lost, kept), smaller, lost, kept, promised)
 
     def _try(self, plan: State | None, promised: int) -> bool:
@@ -157,6 +159,13 @@ class Minimiser:
         return changes[0] if changes else -1
 
 
+    def _emptying(self, lost: int, crash: int, kept: int) -> int:
+        """What has emptied the file that is to be written next, if that was the last that happened to it."""
+        node = self._model.owner(lost) if lost >= 0 else None
+        before = self._model.of_node[node][: bisect_left(self._model.of_node[node], crash)] if node else []
+        last = self._model.changes[before[-1]] if before else None
+        return before[-1] if isinstance(last, Resize) and not last.size else kept
+
     def _giving(self, lost: int, plan: State, promised: int) -> int:
         """Where a name was to be gone and is not: the change before it that gave one, and is lost with it, matters more."""
         if not self._only_removes(lost):
@@ -210,7 +219,7 @@ def kind_of(model: Model, plan: State, lost: int, kept: int) -> str:
     w, x = _at(model, lost), _at(model, kept)
     if isinstance(x, Ack):
         return UNNAMED if isinstance(w, DirChange) else UNSYNCED
-    if isinstance(w, Write) and isinstance(x, Resize) and w.node == x.node:
+    if isinstance(w, Write) and isinstance(x, Resize) and w.node == x.node and x.size < w.position + w.length:
         return TRUNCATED
     if isinstance(w, Write) and isinstance(x, DirChange) and _is_about(x, w.node):
         return RENAMED if x.made is None else TRUNCATED if not plan.losses else ORDER

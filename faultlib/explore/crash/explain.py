@@ -134,7 +134,7 @@ class Explanations:
         if known is None:
             known = len(self.failures)
             self.failures.append(self._failure(cause, 0))
-            self._files.append({*self.failures[known].verdict.about})
+            self._files.append(set())
             if not cause.plan.losses and not promised:
                 for crash in range(cause.plan.crash, plan.crash):
                     self._prefixes.setdefault(crash, set()).add(known)

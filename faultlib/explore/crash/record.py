@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -174,12 +175,20 @@ def _record(run: Run, rules: Sequence[str], seed: int | None) -> None:
         log.save(run.folder / LOG)
         ops, changes = _read(tree, log)
         complaints += [_told(process) for process in session.uncovered()]
+        outside = [path for path in tree.outside if not _is_gone_from_tmp(path)]
         complaints += tree.uncertain + differences(tree, Tree.scanned({root: root for root in run.roots}))
     head = {
         "command": run.command, "cwd": str(run.cwd), "roots": list(map(str, run.roots)), "status": done.returncode,
-        "incomplete": complaints, "outside": tree.outside, "outlived": outlived, "unfired": unfired,
+        "incomplete": complaints, "outside": outside, "outlived": outlived, "unfired": unfired,
+        "remarks": tree.remarks,
     }  # fmt: skip
     recording.save(run.folder, head, tree, initial, changes, ops)
+
+
+def _is_gone_from_tmp(path: str) -> bool:
+    """Whether a file was a temporary one, by its place, and has not outlived the run."""
+    places = {tempfile.gettempdir(), "/tmp", "/var/tmp"}
+    return any(Path(path).is_relative_to(place) for place in places) and not os.path.lexists(path)
 
 
 def _wait_for_others(session: Session, *, ends: bool) -> list[str]:

@@ -65,7 +65,8 @@ class Roots(NamedTuple):
 
 class Recording(NamedTuple):
     """A run. `status` is that of the command, `outside` are the files beyond the roots that it changed, `outlived`
-    the processes that it left behind, and which did not end soon, `unfired` the rules that did nothing to it.
+    the processes that it left behind, and which did not end soon, `unfired` the rules that did nothing to it, `remarks`
+    are sentences on what is not covered.
     """
 
     command: tuple[str, ...]
@@ -79,6 +80,7 @@ class Recording(NamedTuple):
     outside: tuple[str, ...]
     outlived: tuple[str, ...] = ()
     unfired: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Log:
@@ -156,7 +158,7 @@ def _load(folder: Path) -> Recording:
     return Recording(
         tuple(data["command"]), data["cwd"], roots, data["status"], ops, Model(tree, initial, changes),
         log, tuple(data["incomplete"]), tuple(data["outside"]), tuple(data["outlived"]),
-        tuple(data["unfired"]),
+        tuple(data["unfired"]), tuple(data["remarks"]),
     )  # fmt: skip
 
 

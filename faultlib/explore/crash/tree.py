@@ -74,7 +74,7 @@ class Mismatch(Exception):
 
 
 class Tree:
-    """The tree below some roots. `uncertain` says in sentences what could not be followed.
+    """The tree below some roots. `uncertain` says in sentences what could not be followed, `remarks` what was of no consequence.
 
     `output` is the file (device, inode) by which the program tells the world something; sockets are such as well. `outside` are
     the files beyond the roots that were changed.
@@ -86,6 +86,7 @@ class Tree:
         self.nodes: dict[int, Node] = {}
         self.roots: dict[bytes, int] = {}
         self.uncertain: list[str] = []
+        self.remarks: list[str] = []
         self._objects: dict[tuple[int, int], int] = {}
         self._next = 1
 
@@ -191,7 +192,7 @@ class Tree:
                 case "write" | "mmap":
                     yield from self._written(entry, known, log)
                 case "truncate":
-                    if known is not None:
+                    if known is not None and entry.event.size != self.nodes[known].content.size:  # else it does nothing
                         yield Resize(entry.number, known, entry.event.size)
                 case "allocate":
                     yield from self._allocated(entry, known)
@@ -293,7 +294,9 @@ class Tree:
             return
         directory, name, number = found
         if number is None:
-            raise Mismatch("there was nothing of that name")
+            path = os.fsdecode(entry.names[0])
+            self.remarks.append(f"{path} was removed, and made by nothing that is followed: a socket?")
+            return
         yield DirChange(entry.number, (DirEntry(directory, name, number, None),))
 
     _rmdir = _unlink

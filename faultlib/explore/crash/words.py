@@ -144,12 +144,17 @@ class Narrator:
             case causes.RENAMED:
                 return f"{name} can be left empty, cut short or full of zeros: it gets its name before its data are durable"
             case causes.UNNAMED:
-                return f"{name} can be {self._again(cause)} although it was acknowledged: its name is not durable"
+                why = self._too_late(cause, "its name is not durable")
+                return f"{name} can be {self._again(cause)} although it was acknowledged: {why}"
             case causes.UNSYNCED:
-                return f"{name} can be lost although it was acknowledged: its data are not durable"
+                return f"{name} can be lost although it was acknowledged: {self._too_late(cause, 'its data are not durable')}"
             case causes.ORDER:
                 return f"{' and '.join(self._both(cause))} can reach the disk in the wrong order"
         return f"{' and '.join(self._both(cause)) or name}: a crash in between leaves it half done"
+
+    @staticmethod
+    def _too_late(cause: Cause, otherwise: str) -> str:
+        return "that comes before it is done" if cause.lost > cause.kept else otherwise
 
     def _again(self, cause: Cause) -> str:
         """What becomes of the name that a lost change was about."""
@@ -207,6 +212,8 @@ class Narrator:
             case causes.UNNAMED | causes.ORDER if isinstance(change, DirChange):
                 where = sorted({self.short(path.rpartition(b"/")[0]) for path in self._lost_names(cause)})
                 return f"fsync of the directory {', '.join(where)} after {lost} and before {kept}"
+            case causes.UNNAMED | causes.UNSYNCED if cause.lost > cause.kept >= 0:
+                return f"the output at {kept} has to come after {lost}, and after a sync of that"
             case causes.UNSYNCED | causes.ORDER if isinstance(change, Write) and change.since is not None:
                 return f"msync of {name} before {kept}"
             case causes.UNSYNCED | causes.ORDER:

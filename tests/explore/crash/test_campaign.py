@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -384,3 +385,22 @@ both()
         files[f"{name}/a"] = "old"
     found = campaign(code, files, profiles=("kill",)).findings
     assert len(found) == 2 and [one.fingerprint for one in found] == [found[0].fingerprint, f"{found[0].fingerprint}-2"]
+
+
+def test_a_socket_that_comes_and_goes_is_said(campaign: Explore) -> None:
+    code = "import os, socket\nserver = socket.socket(socket.AF_UNIX)\nserver.bind('s.sock')\nos.unlink('s.sock')\n" + SYNCED
+    found = campaign(code, FILES, check="checks:parses", profiles=("kill",))
+    assert not found.findings and not found.is_inconclusive
+    assert any("s.sock was removed, and made by nothing that is followed: a socket?" in note for note in found.not_covered)
+
+
+@pytest.mark.parametrize(("name", "is_inconclusive"), [("/tmp/faultlib-test-{}", False), ("{}", True)])
+def test_temporary_files_elsewhere_do_not_matter(name: str, is_inconclusive: bool, campaign: Explore, tmp_path: Path) -> None:
+    place = name.format(os.getpid()) if name.startswith("/") else "/var/lib/faultlib-test"
+    code = f"import os\nwith open('{place}', 'w') as file:\n    file.write('1')\nos.unlink('{place}')\n" + SYNCED
+    assert campaign(code, FILES, check="checks:parses", profiles=("kill",)).is_inconclusive == is_inconclusive
+
+
+def test_a_truncation_to_the_same_size_is_none(campaign: Explore) -> None:
+    code = "import os\nfd = os.open('data.json', os.O_RDWR)\nos.pwrite(fd, b'{\"n\": 22}', 0)\nos.ftruncate(fd, 9)\n"
+    assert {one.kind for one in campaign(code, FILES, check="checks:parses").findings} <= {"torn write"}

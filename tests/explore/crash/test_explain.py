@@ -298,3 +298,20 @@ for name in ('x', 'y'):
         "x": "old", "y": "old", "checks.py": check
     }, check="checks:same").findings  # fmt: skip
     assert (finding.kind, finding.title) == ("unfinished sequence", "x and y: a crash in between leaves it half done")
+
+
+def test_a_promise_that_comes_too_early(campaign: Explore) -> None:
+    code = "import os\nprint('saved', flush=True)\nwith open('log', 'a') as file:\n    file.write('new')\n    file.flush()\n    os.fsync(file.fileno())\n"
+    check = "def check(place, output):\n    assert b'saved' not in output or (place / 'log').read_text() == 'oldnew'\n"
+    (finding,) = campaign(code, {"log": "old", "checks.py": check}, check="checks:check").findings
+    assert finding.title == "log can be lost although it was acknowledged: that comes before it is done"
+    assert finding.missing == "the output at program.py:2 has to come after program.py:5, and after a sync of that"
+
+
+def test_files_that_are_emptied_together_have_one_cause(campaign: Explore) -> None:
+    code = "files = [open(name, 'w') for name in 'abc']\nfor file in files:\n    file.write('new')\n    file.close()\n"
+    check = "def whole():\n    assert all(open(name).read() for name in 'abc')\n"
+    found = campaign(code, {**dict.fromkeys("abc", "old"), "checks.py": check}, check="checks:whole", profiles=("kill", "ext4")).findings
+    assert [(one.kind, one.lost and one.lost.place, one.kept and one.kept.place) for one in found] == [
+        ("truncate-then-write", "program.py:4", "program.py:1")
+    ]  # fmt: skip
