@@ -33,7 +33,7 @@ from faultlib.explore.oracle import SUSPECT, Verdict
 MOST_RESTS = 400
 """So often it is looked what else is wrong with a state whose cause is known."""
 MOST_FILES = 200
-"""Of so many files that a verdict names beside others the cause is looked for."""
+"""So often the cause of what a verdict says of one file is looked for."""
 ANY = ""
 """Stands for whatever a verdict is about."""
 
@@ -126,6 +126,7 @@ class Explanations:
         known = self._known(plan, promised, file, is_hard, rank)
         if known is not None:
             return known
+        self._left -= file != ANY
         cause = minimiser.cause(plan, promised)
         rank = self._rank(self._profiles(cause.plan, cause.promised))
         known = self._alike(cause, file, is_hard, rank)
@@ -154,10 +155,7 @@ class Explanations:
 
     def _is_of(self, number: int, file: str) -> bool:
         """Whether a failure is known to make a file wrong; where too many are wrong, it is taken to."""
-        if file in self._files[number]:
-            return True
-        self._left -= 1
-        return self._left < 0
+        return file in self._files[number] or (file != ANY and self._left < 0)
 
     def _alike(self, cause: Cause, file: str, is_hard: bool, rank: int) -> int | None:
         """Returns the number of the failure that has as good as the same cause. The better one of the two is kept."""
