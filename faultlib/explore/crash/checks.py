@@ -15,6 +15,7 @@ from faultlib.explore.crash.judge import Answer, Bench, Case, Distrust, Look
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.restart import Restart
 from faultlib.explore.oracle import Promise, Verdict
+from faultlib.inject.forkpoint import Points
 from faultlib.inject.readset import Group
 
 PASSED = Verdict(oracle.PASS)
@@ -26,7 +27,22 @@ MOST_HANGS = 10
 """So many verdicts is a hang worth, where a state is judged again."""
 STARTED_ANEW = "the {} is started anew for each state, which takes longer: {}"
 HANGS_AS_FORK = "as a fork of one process it hangs"
+DOES_OTHERWISE = "as a fork of one process it does something else"
+MOST_REASON = 256
 Way = Callable[[Path, Promise], Verdict]
+
+
+class _Reasons:
+    """Why checks are not to be forked, by their place: all judges know what one has found out, as they are forks of one process."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def __getitem__(self, place: int) -> str:
+        return self._memory[place * MOST_REASON :][:MOST_REASON].rstrip(b"\0").decode(errors="ignore")
+
+    def __setitem__(self, place: int, why: str) -> None:
+        self._memory[place * MOST_REASON : (place + 1) * MOST_REASON] = why.encode()[:MOST_REASON].ljust(MOST_REASON, b"\0")
 
 
 class Checks:
@@ -51,8 +67,7 @@ class Checks:
         self._forks = forks
         self._is_confirmed = self._gave_up = False
         self._judged = 0
-        self._hanging = mmap.mmap(-1, mmap.PAGESIZE)
-        """Which of all hang as forks, by their place: what one judge has found out is known to all."""
+        self._why_not = _Reasons()
 
     def _all(self) -> list[Check]:
         return [one for one in (self._recover, self._check, self._restart) if one]
@@ -63,18 +78,16 @@ class Checks:
             return
         points, groups = volatile.points(bench.recording.model), self._groups(bench)
         for place, one in enumerate(self._all()):
-            if self._hanging[place]:
-                self._give_up(one)
-                continue
             one.groups = groups
-            with bench.mounted(State(len(bench.recording.model.changes))):
-                why = one.start(bench.cwd, points, bench.scratch)
-                self.pids |= one.server.pids if one.server else set()
-            if one.server:
-                why = self._try(bench, one)
-            self._hanging[place] |= one.hangs_as_fork
-            if why and one.is_told:
-                self.notes.append(STARTED_ANEW.format(one.title, why))
+            why = self._why_not[place] or self._start(bench, one, points)
+            if why:
+                self._give_up(place, one, why)
+
+    def _start(self, bench: Bench, one: Check, points: Points) -> str | None:
+        with bench.mounted(State(len(bench.recording.model.changes))):
+            why = one.start(bench.cwd, points, bench.scratch)
+            self.pids |= one.server.pids if one.server else set()
+        return self._try(bench, one) if one.server else why
 
     def _groups(self, bench: Bench) -> list[Group] | None:
         """What to watch for; nothing where somebody looks at all of a state anyway."""
@@ -91,8 +104,7 @@ class Checks:
                 return None
             if one.hangs_as_fork:
                 break
-        one.close()
-        return HANGS_AS_FORK if one.hangs_as_fork else "as a fork of one process it does something else"
+        return HANGS_AS_FORK if one.hangs_as_fork else DOES_OTHERWISE
 
     def _is_same(self, bench: Bench, one: Check, state: State) -> bool:
         def run(way: Way) -> tuple[Verdict, bytes]:
@@ -141,22 +153,22 @@ class Checks:
         if not any(one.waited_s for one in self._all()):
             return verdict, is_fast
         verdict = self._once(bench, case, promise, False)
-        for place, one in enumerate(self._all()):
-            self._hanging[place] |= one.hangs_as_fork
+        for one in self._all():
             one.waited_s = 0.0
         self._give_up_what_hangs()
         return verdict, False
 
     def _give_up_what_hangs(self) -> None:
         for place, one in enumerate(self._all()):
-            if one.server and self._hanging[place]:
-                self._give_up(one)
+            if one.server and (one.hangs_as_fork or self._why_not[place] == HANGS_AS_FORK):
+                self._give_up(place, one, HANGS_AS_FORK)
                 self._gave_up = True
 
-    def _give_up(self, one: Check) -> None:
+    def _give_up(self, place: int, one: Check, why: str) -> None:
         one.close()
+        self._why_not[place] = why
         if one.is_told:
-            self.notes.append(STARTED_ANEW.format(one.title, HANGS_AS_FORK))
+            self.notes.append(STARTED_ANEW.format(one.title, why))
 
     def _read(self) -> int | None:
         """All that was read for the last verdict; None where somebody looks at more than can be watched."""
@@ -195,7 +207,7 @@ class Checks:
         fast = ({seen} if seen else set()) | (several(True) if self._has_forks else set())
         slow = {plain} | several(False)
         if self._gave_up and not fast and len(_fails(slow)) == 1:
-            raise Distrust(f"in a fork of one process, which hangs now, a state was judged otherwise than in a new one: {_told(plain)}")
+            raise Distrust(f"in a fork of one process, which hangs now, a state was not judged {_told(plain)}, as in a new one")
         are_stable = len(_fails(fast)) == len(_fails(slow)) == 1
         if are_stable and (_fails(fast) != _fails(slow) or (seen and len(fast) == len(slow) == 1)):
             raise Distrust(f"in a fork of one process a state is judged {_told(fast.pop())}, in a new one {_told(plain)}")
