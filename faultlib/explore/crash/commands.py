@@ -65,9 +65,12 @@ class Check(ABC):
     def _forked(self, server: ForkServer, cwd: Path, promise: Promise) -> Verdict | None:
         """Runs it as a fork. None: it could not be done."""
 
+    def _patience_s_for(self, took_s: float) -> float:
+        return min(self._timeout_s, GRACE_S + SLOWER * took_s)
+
     @property
     def _patience_s(self) -> float:
-        return min(self._timeout_s, GRACE_S + SLOWER * self._slowest_s)
+        return self._patience_s_for(self._slowest_s)
 
     @property
     def hangs_as_fork(self) -> bool:
@@ -79,8 +82,9 @@ class Check(ABC):
         began = time.monotonic()
         verdict = self._anew(cwd, promise)
         if verdict.what != HANG:
-            self._slowest_s = max(self._slowest_s, time.monotonic() - began)
-            if self.waited_s >= self._patience_s:
+            took_s = time.monotonic() - began
+            self._slowest_s = max(self._slowest_s, took_s)
+            if 2 * self.waited_s >= self._patience_s_for(took_s):
                 self._wasted_s += self.waited_s
         self.waited_s = 0.0
         return verdict
