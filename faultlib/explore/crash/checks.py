@@ -33,7 +33,7 @@ Way = Callable[[Path, Promise], Verdict]
 
 
 class _Reasons:
-    """Why checks are not to be forked, by their place: all judges know what one has found out, as they are forks of one process."""
+    """Why checks are not to be forked, by their place: judges are forks of one process, and know what another has found out."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)

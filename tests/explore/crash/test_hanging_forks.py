@@ -83,16 +83,10 @@ def notes(found: Campaign, start: str) -> list[str]:
     return [note for note in found.not_covered if note.startswith(start)]
 
 
-def is_as_without(found: Campaign) -> bool:
-    return not found.unstable and not notes(found, "every state was judged twice") and [one.title for one in found.findings] == [
-        "rename before data: f can be empty or cut short under its name"
-    ]
-
-
 @pytest.mark.parametrize("when", [ALWAYS, IN_BETWEEN, WHERE_IT_FAILS])
 def test_a_check(when: str, hangs: Told, campaign: Explore) -> None:
     files = {**FILES, "check.py": hangs.code(JUDGES, when)}
-    found = campaign(PROGRAM, files, check=command("check.py"), profiles=("ext4",), timeout_s=1.5)
+    found = campaign(PROGRAM, files, check=command("check.py"), profiles=("ext4",), timeout_s=3.0)
     assert [one.kind for one in found.findings] == ["rename before data"] and not found.unstable
     (note,) = notes(found, "the check is started anew")
     assert note.endswith("as a fork of one process it hangs")
@@ -103,7 +97,7 @@ def test_a_check(when: str, hangs: Told, campaign: Explore) -> None:
 @pytest.mark.parametrize("when", [ALWAYS, IN_BETWEEN, WHERE_IT_FAILS])
 def test_a_function(when: str, hangs: Told, campaign: Explore) -> None:
     files = {**FILES, "chk.py": hangs.code(FUNCTION, when)}
-    found = campaign(PROGRAM, files, check="chk:check", profiles=("ext4",), timeout_s=1.5)
+    found = campaign(PROGRAM, files, check="chk:check", profiles=("ext4",), timeout_s=3.0)
     assert [one.kind for one in found.findings] == ["rename before data"] and not found.unstable
     assert not found.not_covered and hangs.times() in (1, 2)
 
@@ -111,7 +105,7 @@ def test_a_function(when: str, hangs: Told, campaign: Explore) -> None:
 @pytest.mark.parametrize("when", [ALWAYS, IN_BETWEEN])
 def test_a_recovery(when: str, hangs: Told, campaign: Explore) -> None:
     files = {**FILES, "recover.py": hangs.code(HANGS, when)}
-    found = campaign(PROGRAM, files, check="grep -Eqx 'first|mid|mid 2|last' f", recover=command("recover.py"), profiles=("ext4",), timeout_s=1.5)
+    found = campaign(PROGRAM, files, check="grep -Eqx 'first|mid|mid 2|last' f", recover=command("recover.py"), profiles=("ext4",), timeout_s=3.0)
     assert [one.kind for one in found.findings] == ["rename before data"] and not found.unstable
     (note,) = notes(found, "the recovery is started anew")
     assert note.endswith("as a fork of one process it hangs")
@@ -121,7 +115,7 @@ def test_a_recovery(when: str, hangs: Told, campaign: Explore) -> None:
 
 @pytest.mark.parametrize("when", [ALWAYS, IN_BETWEEN])
 def test_the_command_itself(when: str, hangs: Told, campaign: Explore) -> None:
-    found = campaign(hangs.code(HANGS, when) + PROGRAM, FILES, profiles=("kill",), timeout_s=1.5)
+    found = campaign(hangs.code(HANGS, when) + PROGRAM, FILES, profiles=("kill",), timeout_s=3.0)
     assert not found.findings and not found.unstable and not found.failing
     (note,) = notes(found, "the command is started anew")
     assert note.endswith("as a fork of one process it hangs")
@@ -139,14 +133,13 @@ def test_what_takes_its_time_does_not_hang(campaign: Explore, monkeypatch: pytes
 def test_a_fork_that_fails_and_then_hangs_is_not_unstable(hangs: Told, campaign: Explore) -> None:
     """What it has said of some states before cannot be trusted, either."""
     code = hangs.code(JUDGES, "text == 'mid 2'") + "assert text, 'empty'\nassert os.getpid() == pid or text != 'mid', 'only here'\n"
-    found = campaign(PROGRAM, {**FILES, "check.py": code}, check=command("check.py"), profiles=("ext4",), timeout_s=1.0, jobs=1)
+    found = campaign(PROGRAM, {**FILES, "check.py": code}, check=command("check.py"), profiles=("ext4",), timeout_s=3.0, jobs=1)
     assert [one.kind for one in found.findings] == ["rename before data"] and not found.unstable
 
 
-def test_a_budget_ends_what_waits_too(hangs: Told, campaign: Explore) -> None:
+def test_a_budget_ends_what_waits_too(campaign: Explore) -> None:
     """That a state hangs is seen in the states that wait behind it: they are not judged when the time is over."""
-    code = hangs.code(JUDGES.replace("os.getpid() != pid and ", ""), IN_BETWEEN)
-    spec = {"check": command("check.py"), "profiles": ("kill",), "timeout_s": 0.5, "jobs": 1, "budget": Budget(seconds=0.3)}
-    found = campaign(PROGRAM, {**FILES, "check.py": code}, **spec)
-    assert not found.complete and found.failing == 1
-    assert [one.kind for one in found.findings] != [] and found.unique <= 3
+    code = "import time\ndef check(directory):\n    time.sleep(1000 * ((directory / 'f').read_text() not in ('first', 'last')))\n"
+    spec = {"check": "chk:check", "profiles": ("kill",), "timeout_s": 0.5, "jobs": 1, "budget": Budget(seconds=0.3)}
+    found = campaign(PROGRAM, {**FILES, "chk.py": code}, **spec)
+    assert not found.complete and found.failing == len(found.findings) == 1
