@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,6 +26,7 @@ struct kernel_action { void *handler; uint64_t flags; void *restorer; uint64_t m
 
 static struct { int fd; long at; } files[MOST_FILES]; /* regular files, and where they stand */
 static unsigned n_files;
+static int *own_name; /* the number under which the C library has our thread own locks; none: that is not known */
 static int is_quick; /* the run that is asked for may end quickly */
 static char directory[FL_PATH_MAX];
 static char buffer[FL_PATH_MAX + 512];
@@ -243,16 +245,26 @@ static void put_back(void)
             fl_sys3(SYS_lseek, files[i].fd, files[i].at, SEEK_SET);
 }
 
-/* One run, in the directory as it is now. Returns in the child. */
+/* The C library has the kernel keep it up to date, so the kernel knows where it is. */
+static void find_own_name(void)
+{
+    if (fl_sys6(SYS_prctl, PR_GET_TID_ADDRESS, (long)&own_name, 0, 0, 0, 0) || (own_name && *own_name != fl_sys1(SYS_gettid, 0)))
+        own_name = NULL;
+}
+
+/* One run, in the directory as it is now. Returns in the child, which owns the recursive locks that we hold: libraries keep them
+ * across the opening of a file, as SQLite does, and a child under a name of its own would wait for us for ever. */
 static int run(void)
 {
     struct fl_fork *all = &fl_ctl->fork;
-    int status = FL_FORK_IMPOSSIBLE, pid = -1;
+    int status = FL_FORK_IMPOSSIBLE, pid = -1, name = own_name ? *own_name : 0;
     put_back();
     is_quick = __atomic_load_n(&all->quick, __ATOMIC_ACQUIRE) != 0;
     if (!fl_sys1(SYS_chdir, directory) && !fl_make_pipes()) {
         if (!(pid = all->watched ? fl_fork_along() : fl_fork_apart())) {
             fl_take_pipes();
+            if (own_name)
+                *own_name = name;
             return 1;
         }
         fl_drop_pipes();
@@ -279,6 +291,7 @@ static void serve(void)
     fl_sys(SYS_rt_sigaction, SIGCHLD, &usual, &action, sizeof all);
     fl_sys1(SYS_chdir, "/");
     fl_make_python_quick();
+    find_own_name();
     change_state(FL_FORK_READY);
     for (uint32_t done = 0; wait_for_order(done); done++)
         if (run()) {

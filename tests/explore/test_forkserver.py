@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -162,6 +163,20 @@ def test_what_has_threads_says_so(tree: Path) -> None:
     code = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nopen('data')\n"
     with server(tree, *python(tree, code)) as one:
         assert one.why_not == "it has threads by then"
+
+
+def test_a_library_that_opens_files_under_a_lock(tree: Path) -> None:
+    """SQLite has a recursive one, and takes it again before it is given back."""
+    (tree / "data").unlink()
+    base = sqlite3.connect(tree / "data")
+    base.execute("create table t (x)")
+    with server(tree, *python(tree, "import sqlite3\nprint(sqlite3.connect('data').execute('select * from t').fetchall())\n")) as one:
+        assert one.why_not is None
+        for value in range(3):
+            base.execute("insert into t values (?)", (value,))
+            base.commit()
+            assert one.run(TIMEOUT_S) == oracle.Verdict(oracle.PASS, str([(x,) for x in range(value + 1)]))
+    base.close()
 
 
 def test_what_is_not_to_be_found_says_so(tree: Path) -> None:

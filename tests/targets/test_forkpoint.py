@@ -46,7 +46,7 @@ def expected(program: str, tree: Path, what: str) -> tuple[int, str]:
     return done.returncode, done.stdout.strip().replace("leader 0", "leader 1")
 
 
-@pytest.mark.parametrize("what", ["plain", "ignores", "handler", "alarm", "thread-ended", "mapped-closed", "mapped"])
+@pytest.mark.parametrize("what", ["plain", "ignores", "handler", "alarm", "thread-ended", "mapped-closed", "mapped", "recursive", "errorcheck"])
 def test_each_run_is_what_the_program_does(compiled: Compile, tree: Path, what: str) -> None:
     program = compiled("forkpoint")
     with server(tree, program, what, "data", "beside") as one:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
-import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from faultlib.explore import oracle
 from faultlib.explore.crash import readset, volatile
+from faultlib.explore.crash.commands import NO_PROMISE, Check, Command, Function, Restarted
 from faultlib.explore.crash.judge import Answer, Bench, Case, Distrust, Look
 from faultlib.explore.crash.losses import State
 from faultlib.explore.crash.restart import Restart
-from faultlib.explore.forkserver import Ended, ForkServer, plain_words
 from faultlib.explore.oracle import Promise, Verdict
-from faultlib.inject.forkpoint import STARTS_OTHERS, Points, quoted
+from faultlib.inject.forkpoint import Points
 from faultlib.inject.readset import Group
 
-NO_PROMISE = Promise(b"", 0)
 PASSED = Verdict(oracle.PASS)
 RANKS = {oracle.PASS: 0, oracle.SUSPECT: 1}
 NOT_COMPARED = "__pycache__"
@@ -28,145 +26,23 @@ TRIES = 3
 MOST_HANGS = 10
 """So many verdicts is a hang worth, where a state is judged again."""
 STARTED_ANEW = "the {} is started anew for each state, which takes longer: {}"
-
-
-class Check(ABC):
-    """Something that is run in each state: as a fork of one process where that is possible, else anew."""
-
-    is_told = True
-    """Whether it makes a difference that has to be told."""
-
-    def __init__(self, title: str, timeout_s: float) -> None:
-        self.title = title
-        self._timeout_s = timeout_s
-        self.server: ForkServer | None = None
-        self.groups: list[Group] | None = None
-        """What to watch for in forks, if anything."""
-        self.read: int | None = None
-        """Which of these the last run has read; None: that is not known."""
-        self.is_lost = False
-
-    @abstractmethod
-    def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
-        """Starts the server of forks, where some state is. Returns why there is none, if that is worth telling."""
-
-    def _start(self, words: Sequence[str], cwd: Path, points: Points, folder: Path) -> str | None:
-        sessions = folder if os.geteuid() == 0 else None  # who is not root does not let its children look into /proc/1
-        timeout_s, groups, points = self._timeout_s, self.groups, points._replace(aside=folder.stat().st_dev)
-        server = ForkServer(words, cwd, points, folder, timeout_s=timeout_s, sessions=sessions, groups=groups)
-        if server.why_not in STARTS_OTHERS:
-            points = points._replace(starts=True)
-            server = ForkServer(words, cwd, points, folder, timeout_s=timeout_s, sessions=sessions, groups=groups)
-        if server.why_not is None:
-            self.server = server
-        return server.why_not
-
-    @abstractmethod
-    def plainly(self, cwd: Path, promise: Promise) -> Verdict:
-        """Runs it anew."""
-
-    @abstractmethod
-    def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
-        """Runs it as a fork. None: it could not be done."""
-
-    def quickly(self, cwd: Path, promise: Promise) -> Verdict:
-        """Runs it in the fastest way there is."""
-        verdict = self.forked(cwd, promise) if self.server else None
-        self.read = self.server.read if verdict and self.server else None
-        if verdict is None and self.server and not self.server.is_alive:
-            self.close()
-            self.is_lost = True
-        return verdict or self.plainly(cwd, promise)
-
-    def close(self) -> None:
-        """Ends the server."""
-        if self.server:
-            self.server.close()
-            self.server = None
-
-
-class Command(Check):
-    """A command. It runs without a shell if it needs none; a shell stops before the first program that it starts."""
-
-    def __init__(self, title: str, text: str, cwd: Path, timeout_s: float) -> None:
-        super().__init__(title, timeout_s)
-        words = plain_words(text, cwd)
-        self._needs_shell = words is None
-        self._words = words or ["/bin/sh", "-c", text]
-
-    def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
-        """Starts the server of forks."""
-        return self._start(self._words, cwd, points._replace(starts=self._needs_shell), folder)
-
-    def plainly(self, cwd: Path, promise: Promise) -> Verdict:
-        """Runs it anew."""
-        return oracle.run(self._words, cwd, self._timeout_s, promise)
-
-    def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
-        """Runs it as a fork."""
-        return self.server.run(self._timeout_s) if self.server else None
-
-
-class Function(Check):
-    """A function in Python: a fork of a small process that has little else, or else, not much slower, of this one."""
-
-    is_told = False
-
-    def __init__(self, text: str, cwd: Path, timeout_s: float) -> None:
-        super().__init__("check", timeout_s)
-        self._function = oracle.Function(text, cwd)
-        self._text = text
-        self._promise: Promise | None = None
-        self._place = Path()
-
-    def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
-        """Starts the small process."""
-        self._place = folder / "promise"
-        self._keep(NO_PROMISE)
-        words = [sys.executable, "-m", "faultlib.explore.function_host", self._text, str(self._place)]
-        return self._start(words, cwd, points._replace(paths=(*points.paths, quoted(str(self._place)))), folder)
-
-    def _keep(self, promise: Promise) -> None:
-        if promise != self._promise:
-            self._place.write_bytes(b"%d\n%s" % (promise.operations, promise.output))
-            self._promise = promise
-
-    def plainly(self, cwd: Path, promise: Promise) -> Verdict:
-        """Calls it in a fork of this process."""
-        return self._function(cwd, self._timeout_s, promise)
-
-    def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
-        """Calls it in a fork of the small process."""
-        assert self.server is not None
-        self._keep(promise)
-        ended = self.server.run_once(self._timeout_s)
-        if not isinstance(ended, Ended):
-            return ended._replace(text=ended.text.strip()) if ended else None
-        return oracle.verdict_of_function(ended.code, ended.output.decode("utf-8", "replace"))
-
-
-class Restarted(Check):
-    """The command of the recording, run again."""
-
-    def __init__(self, restart: Restart, timeout_s: float) -> None:
-        super().__init__("command", timeout_s)
-        self._restart = restart
-
-    def start(self, cwd: Path, points: Points, folder: Path) -> str | None:
-        """Starts the server of forks."""
-        return self._start(self._restart.command, cwd, points, folder)
-
-    def plainly(self, cwd: Path, promise: Promise) -> Verdict:
-        """Runs it anew."""
-        return self._restart.verdict_on(oracle.run(self._restart.command, cwd, self._timeout_s))
-
-    def forked(self, cwd: Path, promise: Promise) -> Verdict | None:
-        """Runs it as a fork."""
-        verdict = self.server.run(self._timeout_s) if self.server else None
-        return self._restart.verdict_on(verdict) if verdict else None
-
-
+HANGS_AS_FORK = "as a fork of one process it hangs"
+DOES_OTHERWISE = "as a fork of one process it does something else"
+MOST_REASON = 256
 Way = Callable[[Path, Promise], Verdict]
+
+
+class _Reasons:
+    """Why checks are not to be forked, by their place: judges are forks of one process, and know what another has found out."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def __getitem__(self, place: int) -> str:
+        return self._memory[place * MOST_REASON :][:MOST_REASON].rstrip(b"\0").decode(errors="ignore")
+
+    def __setitem__(self, place: int, why: str) -> None:
+        self._memory[place * MOST_REASON : (place + 1) * MOST_REASON] = why.encode()[:MOST_REASON].ljust(MOST_REASON, b"\0")
 
 
 class Checks:
@@ -189,8 +65,9 @@ class Checks:
         self._restart = Restarted(restart, timeout_s) if restart else None
         self._recover = Command("recovery", recover, cwd, timeout_s) if recover is not None else None
         self._forks = forks
-        self._is_confirmed = False
+        self._is_confirmed = self._gave_up = False
         self._judged = 0
+        self._why_not = _Reasons()
 
     def _all(self) -> list[Check]:
         return [one for one in (self._recover, self._check, self._restart) if one]
@@ -200,15 +77,17 @@ class Checks:
         if not self._forks:
             return
         points, groups = volatile.points(bench.recording.model), self._groups(bench)
-        for one in self._all():
+        for place, one in enumerate(self._all()):
             one.groups = groups
-            with bench.mounted(State(len(bench.recording.model.changes))):
-                why = one.start(bench.cwd, points, bench.scratch)
-                self.pids |= one.server.pids if one.server else set()
-            if one.server:
-                why = self._try(bench, one)
-            if why and one.is_told:
-                self.notes.append(STARTED_ANEW.format(one.title, why))
+            why = self._why_not[place] or self._start(bench, one, points)
+            if why:
+                self._give_up(place, one, why)
+
+    def _start(self, bench: Bench, one: Check, points: Points) -> str | None:
+        with bench.mounted(State(len(bench.recording.model.changes))):
+            why = one.start(bench.cwd, points, bench.scratch)
+            self.pids |= one.server.pids if one.server else set()
+        return self._try(bench, one) if one.server else why
 
     def _groups(self, bench: Bench) -> list[Group] | None:
         """What to watch for; nothing where somebody looks at all of a state anyway."""
@@ -223,8 +102,9 @@ class Checks:
             ends = (State(len(bench.recording.model.changes)), State(0))
             if all(self._is_same(bench, one, state) for state in ends):
                 return None
-        one.close()
-        return "as a fork of one process it does something else"
+            if one.hangs_as_fork:
+                break
+        return HANGS_AS_FORK if one.hangs_as_fork else DOES_OTHERWISE
 
     def _is_same(self, bench: Bench, one: Check, state: State) -> bool:
         def run(way: Way) -> tuple[Verdict, bytes]:
@@ -233,17 +113,24 @@ class Checks:
                 return verdict, _digest(uppers) if one is self._recover else b""
 
         for _ in range(2):  # what says now this and now that is no reason
-            (forked, tree), (plain, plain_tree) = run(one.quickly), run(one.plainly)
-            if tree == plain_tree and _agrees(forked, plain, lambda: run(one.plainly)[0]):
+            plain, plain_tree = run(one.plainly)
+            if plain.what == oracle.HANG:  # a fork that does so is run anew anyway
                 return True
+            forked, tree = run(one.quickly)
+            if one.waited_s:
+                run(one.plainly)
+            elif tree == plain_tree and _agrees(forked, plain, lambda: run(one.plainly)[0]):
+                return True
+            if one.hangs_as_fork:
+                return False
         return False
 
     def judge(self, bench: Bench, case: Case, promise: Promise) -> Answer:
         """Judges a state. The first that fails in the fast way is judged again in the plain one, and of the others some."""
         if case.again:
             return Answer(self._repeated(bench, case, promise))
-        is_fast = any(one.server for one in self._all())
-        verdict = self._once(bench, case, promise, is_fast)
+        self._give_up_what_hangs()
+        verdict, is_fast = self._judged_in(bench, case, promise, self._has_forks)
         answer = Answer(verdict, self._read() if is_fast else None)
         self._judged += 1
         self._note_losses()
@@ -255,6 +142,33 @@ class Checks:
         if not _agrees(verdict, again, lambda: self._once(bench, case, promise, False)):
             return Answer(self._doubted(bench, case, promise, verdict, again))
         return answer._replace(verdict=again)
+
+    @property
+    def _has_forks(self) -> bool:
+        return any(one.server for one in self._all())
+
+    def _judged_in(self, bench: Bench, case: Case, promise: Promise, is_fast: bool) -> tuple[Verdict, bool]:
+        """Judges a state. Also returns whether in the fast way: where that does not end, it is done in the plain one."""
+        verdict = self._once(bench, case, promise, is_fast)
+        if not any(one.waited_s for one in self._all()):
+            return verdict, is_fast
+        verdict = self._once(bench, case, promise, False)
+        for one in self._all():
+            one.waited_s = 0.0
+        self._give_up_what_hangs()
+        return verdict, False
+
+    def _give_up_what_hangs(self) -> None:
+        for place, one in enumerate(self._all()):
+            if one.server and (one.hangs_as_fork or self._why_not[place] == HANGS_AS_FORK):
+                self._give_up(place, one, HANGS_AS_FORK)
+                self._gave_up = True
+
+    def _give_up(self, place: int, one: Check, why: str) -> None:
+        one.close()
+        self._why_not[place] = why
+        if one.is_told:
+            self.notes.append(STARTED_ANEW.format(one.title, why))
 
     def _read(self) -> int | None:
         """All that was read for the last verdict; None where somebody looks at more than can be watched."""
@@ -271,7 +185,7 @@ class Checks:
         """Judges a state again that has failed, in the plain way first: UNSTABLE, if it passes now. Raises Distrust."""
         verdict, left = PASSED, case.again
         while left > 0:
-            verdict = self._once(bench, case, promise, left < case.again)
+            verdict, _ = self._judged_in(bench, case, promise, left < case.again)
             if not verdict.failed:
                 return self._doubted(bench, case, promise, None, verdict)
             left -= MOST_HANGS if verdict.what == oracle.HANG else 1
@@ -281,10 +195,19 @@ class Checks:
         """Two verdicts on a state are not the same: is it the check, or the fork in which one was `seen`? Raises Distrust."""
 
         def several(is_fast: bool) -> set[Verdict]:
-            return {self._once(bench, case, promise, is_fast) for _ in range(TRIES)}
+            found = set[Verdict]()
+            for _ in range(TRIES):
+                verdict, was_fast = self._judged_in(bench, case, promise, is_fast)
+                if was_fast == is_fast:
+                    found.add(verdict)
+                if verdict.what == oracle.HANG:
+                    break
+            return found
 
-        fast = ({seen} if seen else set()) | (several(True) if any(one.server for one in self._all()) else set())
+        fast = ({seen} if seen else set()) | (several(True) if self._has_forks else set())
         slow = {plain} | several(False)
+        if self._gave_up and not fast and len(_fails(slow)) == 1:
+            raise Distrust(f"in a fork of one process, which hangs now, a state was not judged {_told(plain)}, as in a new one")
         are_stable = len(_fails(fast)) == len(_fails(slow)) == 1
         if are_stable and (_fails(fast) != _fails(slow) or (seen and len(fast) == len(slow) == 1)):
             raise Distrust(f"in a fork of one process a state is judged {_told(fast.pop())}, in a new one {_told(plain)}")

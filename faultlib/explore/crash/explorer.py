@@ -63,7 +63,7 @@ class Explorer:
         self._budget = budget
         self._places = [recording.ops[change.entry].place for change in recording.model.changes]
         self._seen = set[bytes]()
-        self._began = time.monotonic()
+        self._until = None if budget.seconds is None else time.monotonic() + budget.seconds
         self.counts = Counts()
 
         def count(judged: int) -> None:
@@ -129,8 +129,11 @@ class Explorer:
 
     def _look(self, pending: Iterator[_Pending]) -> None:
         failing, asked = list[Failing](), dict[Case, _Pending]()
-        for case, verdict in self.tester.all(self._unjudged(pending, asked, failing)):
+        for case, verdict in self.tester.all(self._unjudged(pending, asked, failing), self._until):
             self._sort_in(asked.pop(case), verdict, failing)
+        if asked:  # they have waited until it was late
+            self.counts.unique -= len(asked)
+            self.counts.complete = False
         for one in sorted(failing, key=lambda one: (one.plan.crash, one.promised)):
             if self.explanations.failures and self._is_late():
                 self.counts.complete = False
@@ -183,4 +186,4 @@ class Explorer:
             yield _Pending(candidate, promised or rules.latest(candidate.state))
 
     def _is_late(self) -> bool:
-        return self._budget.seconds is not None and time.monotonic() - self._began > self._budget.seconds
+        return self._until is not None and time.monotonic() > self._until

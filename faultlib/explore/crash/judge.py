@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import select
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, TypeVar
@@ -104,17 +105,17 @@ class Judge:
         os.close(says)
         self.waiting = 0
 
-    def ask(self, number: int, case: Case) -> None:
-        """Hands over a state."""
+    def ask(self, number: int, case: Case, until: float | None = None) -> None:
+        """Hands over a state, which is not judged if it is not begun `until` then (time.monotonic)."""
         self.waiting += 1
-        text = json.dumps([number, case.state.to_json(), case.promised, case.again]) + "\n"
+        text = json.dumps([number, case.state.to_json(), case.promised, case.again, until]) + "\n"
         try:
             os.write(self._questions, text.encode())
         except BrokenPipeError:
             raise FaultlibError("a judge has ended: see its message above") from None
 
-    def read(self) -> Iterator[tuple[int, Answer]]:
-        """Yields the answers that have come."""
+    def read(self) -> Iterator[tuple[int, Answer | None]]:
+        """Yields the answers that have come; None for what was not judged in time."""
         data = os.read(self.answers, 1 << 16)
         if not data:
             raise FaultlibError("a judge has ended: see its message above")
@@ -126,8 +127,7 @@ class Judge:
                 raise Distrust(answer)
             if isinstance(answer, dict):
                 raise NoRoom(answer["full"])
-            verdict, read = answer
-            yield number, Answer(Verdict(*verdict), read)
+            yield number, answer and Answer(Verdict(*answer[0]), answer[1])
 
     def close(self) -> None:
         """Lets it end. It has to be told: later judges have this end of the pipe open too."""
@@ -169,8 +169,9 @@ class Bench:
             for line in questions:
                 if line == "\n":
                     return
-                number, plan, promised, again = json.loads(line)
-                answer = self._answer(Case(State.from_json(plan), promised, again))
+                number, plan, promised, again, until = json.loads(line)
+                is_late = until is not None and time.monotonic() > until
+                answer = None if is_late else self._answer(Case(State.from_json(plan), promised, again))
                 answers.write(json.dumps([number, answer, self._oracle.notes]) + "\n")
                 answers.flush()
         except BrokenPipeError:  # nobody wants to know any more
@@ -239,8 +240,8 @@ class Judges:
         ((_, answer),) = self.all([(None, case)])
         return answer
 
-    def all(self, cases: Iterable[tuple[T, Case]]) -> Iterator[tuple[T, Answer]]:
-        """Judges many; yields (what came with it, answer) in the order in which they are ready."""
+    def all(self, cases: Iterable[tuple[T, Case]], until: float | None = None) -> Iterator[tuple[T, Answer]]:
+        """Judges many; yields (what came with it, answer) in the order in which they are ready, without what is late."""
         waiting: dict[int, T] = {}
         source = iter(cases)
         more = True
@@ -252,13 +253,15 @@ class Judges:
                     break
                 self._asked += 1
                 waiting[self._asked] = one[0]
-                idle.ask(self._asked, one[1])
+                idle.ask(self._asked, one[1], until)
             if not waiting:
                 return
             ready = select.select([judge.answers for judge in self._judges if judge.waiting], [], [])[0]
             for judge in self._judges:
                 if judge.answers in ready:
                     for number, answer in judge.read():
-                        yield waiting.pop(number), answer
+                        what = waiting.pop(number)
+                        if answer:
+                            yield what, answer
 
 

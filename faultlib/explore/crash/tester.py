@@ -45,9 +45,9 @@ class Tester:
             return self._note(plan, promised, self._judges.answer(Case(plan, promised)))
         return known
 
-    def all(self, cases: Iterable[Case]) -> Iterator[tuple[Case, Verdict]]:
-        """Has many judged; yields them in the order in which that is done."""
-        for case, answer in self._judges.all((case, case) for case in cases):
+    def all(self, cases: Iterable[Case], until: float | None) -> Iterator[tuple[Case, Verdict]]:
+        """Has many judged; yields them in the order in which that is done, but for those that wait too long for it."""
+        for case, answer in self._judges.all(((case, case) for case in cases), until):
             yield case, self._note(case.state, case.promised, answer)
 
     def _note(self, plan: State, promised: int, answer: Answer) -> Verdict:

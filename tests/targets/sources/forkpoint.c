@@ -13,6 +13,19 @@ static volatile int handled, forked;
 static void on_signal(int number) { (void)number, handled++; }
 static void in_child(void) { forked++; }
 static void *nothing(void *unused) { return unused; }
+static pthread_mutex_t held;
+
+static void hold(int kind)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, kind);
+    pthread_mutex_init(&held, &attributes);
+    pthread_mutex_lock(&held);
+}
+
+/* 0: we hold it still, and could give it back. */
+static int give_back(void) { return pthread_mutex_trylock(&held) * 1000 + pthread_mutex_unlock(&held); }
 
 static void start_thread(void)
 {
@@ -55,6 +68,10 @@ static void prepare(const char *what, const char *beside)
         signal(SIGCHLD, SIG_IGN);
     if (!strcmp(what, "handler"))
         signal(SIGCHLD, on_signal);
+    if (!strcmp(what, "recursive"))
+        hold(PTHREAD_MUTEX_RECURSIVE);
+    if (!strcmp(what, "errorcheck"))
+        hold(PTHREAD_MUTEX_ERRORCHECK);
     if (!strcmp(what, "alarm"))
         alarm(1);
     pthread_atfork(NULL, NULL, in_child);
@@ -75,6 +92,8 @@ int main(int argc, char **argv)
         return 2;
     if (read(script, rest + 4, 4) != 4)
         return 3;
+    if (!strcmp(argv[1], "recursive") || !strcmp(argv[1], "errorcheck"))
+        printf("given back %d ", give_back());
     pid_t child = fork();
     if (!child)
         _exit(7);
