@@ -175,7 +175,7 @@ def _record(run: Run, rules: Sequence[str], seed: int | None) -> None:
         log.save(run.folder / LOG)
         ops, changes = _read(tree, log)
         complaints += [_told(process) for process in session.uncovered()]
-        outside = [path for path in tree.outside if not _is_gone_from_tmp(path)]
+        outside = [path for path in tree.outside if not _is_gone_from_tmp(path, tree.fresh)]
         complaints += tree.uncertain + differences(tree, Tree.scanned({root: root for root in run.roots}))
     head = {
         "command": run.command, "cwd": str(run.cwd), "roots": list(map(str, run.roots)), "status": done.returncode,
@@ -185,10 +185,11 @@ def _record(run: Run, rules: Sequence[str], seed: int | None) -> None:
     recording.save(run.folder, head, tree, initial, changes, ops)
 
 
-def _is_gone_from_tmp(path: str) -> bool:
-    """Whether a file was a temporary one, by its place, and has not outlived the run."""
+def _is_gone_from_tmp(path: str, fresh: set[str]) -> bool:
+    """Whether a file was a temporary one: made by the run, by itself or with its directory, in such a place, and gone again."""
     places = {tempfile.gettempdir(), "/tmp", "/var/tmp"}
-    return any(Path(path).is_relative_to(place) for place in places) and not os.path.lexists(path)
+    is_fresh = any(str(one) in fresh for one in (Path(path), *Path(path).parents))
+    return is_fresh and any(Path(path).is_relative_to(place) for place in places) and not os.path.lexists(path)
 
 
 def _wait_for_others(session: Session, *, ends: bool) -> list[str]:
@@ -227,6 +228,9 @@ def _read(tree: Tree, log: DataLog) -> tuple[list[Op], list[Change]]:
     def entries() -> Any:
         for entry in log.entries():
             ops.append(_op(entry))
+            is_exclusive = entry.operation.family == "open" and entry.event.flags & os.O_CREAT and entry.event.flags & os.O_EXCL
+            if is_exclusive or entry.operation.family == "mkdir":
+                tree.fresh.add(os.fsdecode(entry.names[0]))
             for name in _changed_names(entry):
                 if tree.find(name) is None and not any(name.startswith(root + b"/") for root in tree.roots):
                     tree.outside.setdefault(os.fsdecode(name), entry.operation.name)

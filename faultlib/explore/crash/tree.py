@@ -77,12 +77,13 @@ class Tree:
     """The tree below some roots. `uncertain` says in sentences what could not be followed, `remarks` what was of no consequence.
 
     `output` is the file (device, inode) by which the program tells the world something; sockets are such as well. `outside` are
-    the files beyond the roots that were changed.
+    the files beyond the roots that were changed, `fresh` those that cannot have been there before.
     """
 
     def __init__(self) -> None:
         self.output: tuple[int, int] | None = None
         self.outside: dict[str, str] = {}
+        self.fresh = set[str]()
         self.nodes: dict[int, Node] = {}
         self.roots: dict[bytes, int] = {}
         self.uncertain: list[str] = []
