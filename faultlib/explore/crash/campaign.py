@@ -103,6 +103,7 @@ def _explore(
         scene = _Scene(spec, recorded, Disk(recorded.model), why_not)
         restart, notes = scene.restart()
         notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
+        started = time.monotonic()
         try:
             checks = prepared.checks(recorded, scene.disk, restart=restart, forks=not why_not)
             verdicts = Verdicts(scene.disk, store, needs_promises=prepared.needs_promises)
@@ -112,7 +113,8 @@ def _explore(
             notes.append(f"every state was judged twice: {error}")
             checks = prepared.checks(recorded, scene.disk, restart=restart, forks=False)
             verdicts = Verdicts(scene.disk, store, needs_promises=prepared.needs_promises)
-            explorer = scene.explore(checks, verdicts, notes, tell)
+            rest = spec._replace(budget=spec.budget.left_after(time.monotonic() - started))
+            explorer = scene._replace(spec=rest).explore(checks, verdicts, notes, tell)
     if passed is not None:
         passed += explorer.passed
     narrator = Narrator(recorded, scene.disk, spec.sector)

@@ -28,6 +28,10 @@ class Budget(NamedTuple):
     states: int | None = None
     seconds: float | None = None
 
+    def left_after(self, seconds: float) -> Budget:
+        """Returns what is left for a second beginning: at least half of the time."""
+        return self if self.seconds is None else self._replace(seconds=max(self.seconds - seconds, self.seconds / 2))
+
 
 class Counts:
     """How far it is: states that strategies gave, those that differ, those that a judge has seen, those that fail."""

@@ -299,6 +299,11 @@ def test_a_second_crash_needs_a_recovery(tmp_path: Path) -> None:
     assert done.returncode == 2 and "give --recover" in done.stderr and not list(tmp_path.iterdir())
 
 
+def test_a_second_beginning_has_the_rest_of_the_time() -> None:
+    assert Budget(seconds=8).left_after(1) == Budget(seconds=7) and Budget(seconds=8).left_after(6) == Budget(seconds=4)
+    assert Budget(states=5).left_after(9) == Budget(states=5)
+
+
 @pytest.mark.parametrize(
     ("text", "budget"),
     [(None, Budget()), ("5000", Budget(states=5000)), ("30s", Budget(seconds=30)), ("1.5m", Budget(seconds=90)), ("2h", Budget(seconds=7200))],
