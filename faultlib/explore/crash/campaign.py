@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell
-from faultlib.explore.crash import around, fixture, place, record, recording
+from faultlib.explore.crash import around, fenced, fixture, place, record, recording
 from faultlib.explore.crash.checks import Checks
 from faultlib.explore.crash.disk import Disk
+from faultlib.explore.crash.elsewhere import Elsewhere
 from faultlib.explore.crash.explorer import Budget, Counts, Explorer
 from faultlib.explore.crash.judge import Distrust, Judge, Judges
 from faultlib.explore.crash.losses import State
@@ -92,12 +93,13 @@ def _explore(
 ) -> Campaign:  # fmt: skip
     began = time.monotonic()
     why_not = cell.why_not()
+    elsewhere = fenced.elsewhere(run.roots, spec.folder, spec.cwd, spec.command, spec.check, spec.recover) if why_not else None
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
-        recorded = _recorded(run, spec, first, isolated=not why_not)
-        scene = _Scene(spec, recorded, Disk(recorded.model), why_not)
+        recorded = _recorded(run, spec, first, elsewhere)
+        scene = _Scene(spec, recorded, Disk(recorded.model), elsewhere)
         restart, notes = scene.restart()
-        notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
+        notes += elsewhere.told(os.environ, why_not) if elsewhere and why_not else []
         try:
             checks = prepared.checks(recorded, scene.disk, restart=restart, forks=not why_not)
             verdicts = Verdicts(scene.disk, store, needs_promises=prepared.needs_promises)
@@ -160,15 +162,15 @@ def _settings(spec: Spec, run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: bool) -> Recording:
+def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], elsewhere: Elsewhere | None = None) -> Recording:
     """The recording of a campaign, which is made if there is none yet."""
     if not (run.folder / recording.FILE).exists():
         first(run)
         if spec.fixture:
             fixture.restore(spec.fixture, run.copies)
-        record.record(run if isolated else run.moved(), spec.rules, spec.seed)
+        record.record(run, spec.rules, spec.seed, elsewhere)
     recorded = recording.load(run.folder)
-    recording.check_place(recorded, run.folder, isolated=isolated)
+    recording.check_place(recorded, run.folder, isolated=elsewhere is None)
     output = (run.folder / recording.OUTPUT).read_text(errors="backslashreplace")[-2000:].strip()
     if spec.status not in (None, recorded.status):
         hint = f"\n  --status {recorded.status} says that this is right" if recorded.status > 0 else ""
@@ -197,25 +199,25 @@ def wanted(spec: Spec) -> Wanted:
 
 
 class _Scene(NamedTuple):
-    """Where the states of a recording are judged. `why_not` says why there are no cells."""
+    """Where the states of a recording are judged: in cells, or on copies elsewhere."""
 
     spec: Spec
     recorded: Recording
     disk: Disk
-    why_not: str | None
+    elsewhere: Elsewhere | None
 
     def judges(self, checks: Checks, jobs: int) -> Judges:
         """Starts judges."""
-        isolated = self.why_not is None
-        folder = self.spec.folder
-        return Judges(lambda: Judge(self.recorded, self.disk, folder, checks, isolated=isolated), jobs if isolated else 1)
+        if self.elsewhere:
+            return fenced.judges(self.recorded, self.disk, self.spec.folder, checks, self.elsewhere)
+        return Judges(lambda: Judge(self.recorded, self.disk, self.spec.folder, checks), jobs)
 
     def restart(self) -> tuple[Restart | None, list[str]]:
         """Whether the command can serve as its own recovery, and why not."""
         spec = self.spec
         if spec.check is not None:
             return None, []
-        undone = around.places(map(Path, self.recorded.roots.paths)) if self.why_not is None else []
+        undone = around.places(map(Path, self.recorded.roots.paths)) if self.elsewhere is None else []
         stay = [path for path in _outside(spec, self.recorded) if not any(Path(path).is_relative_to(place) for place in undone)]
         if stay:
             return None, [f"{NOT_TRIED}: it would change {stay[0]}, which lies outside the roots, again for each state"]

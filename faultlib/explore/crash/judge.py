@@ -18,6 +18,7 @@ from faultlib.explore.crash import around, layers
 from faultlib.explore.crash.around import Around
 from faultlib.explore.crash.changes import Ack
 from faultlib.explore.crash.disk import Disk
+from faultlib.explore.crash.elsewhere import Trespass
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.layers import Copies, Layers
 from faultlib.explore.crash.losses import State
@@ -124,6 +125,8 @@ class Judge:
             number, answer, self.notes = json.loads(line)
             if isinstance(answer, str):
                 raise Distrust(answer)
+            if isinstance(answer, dict) and "refused" in answer:
+                raise Trespass(answer["refused"])
             if isinstance(answer, dict):
                 raise NoRoom(answer["full"])
             verdict, read = answer
@@ -185,6 +188,8 @@ class Bench:
             answer = self.judge(case)
         except Distrust as error:
             return str(error)
+        except Trespass as error:
+            return {"refused": str(error)}
         except OSError as error:
             if error.errno not in FULL:
                 raise

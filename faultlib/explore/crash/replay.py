@@ -9,9 +9,11 @@ from pathlib import Path
 
 from faultlib.errors import FaultlibError, UsageError
 from faultlib.explore import cell
-from faultlib.explore.crash import recording
+from faultlib.explore.crash import fenced, recording
 from faultlib.explore.crash.campaign import Spec, wanted
+from faultlib.explore.crash.checks import Checks
 from faultlib.explore.crash.disk import Disk
+from faultlib.explore.crash.elsewhere import Elsewhere
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.judge import Case, Judge, Judges
 from faultlib.explore.crash.losses import State
@@ -60,12 +62,19 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     Image(disk).whole(case.state, _folders(recorded.roots.paths, place))
     restart = Restart(recorded, spec.timeout_s) if finding.plan["restart"] else None
     judge = wanted(spec).prepare().checks(recorded, disk, restart=restart, forks=False)
-    with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=not why_not), 1) as judges:
+    elsewhere = fenced.elsewhere(spec.roots, spec.folder, spec.cwd, spec.command, spec.check, spec.recover) if why_not else None
+    with _judges(recorded, disk, spec.folder, judge, elsewhere) as judges:
         end = len(recorded.model.changes)
         last = judges.judge(Case(State(end), end))
         if last.failed:
             raise UsageError(f"{path}: what is judged by fails on undamaged files by now, and can tell nothing: {last.text}")
         return finding, _judged(judges, case), place
+
+
+def _judges(recorded: recording.Recording, disk: Disk, folder: Path, oracle: Checks, elsewhere: Elsewhere | None) -> Judges:
+    if elsewhere:
+        return fenced.judges(recorded, disk, folder, oracle, elsewhere)
+    return Judges(lambda: Judge(recorded, disk, folder, oracle), 1)
 
 
 def _judged(judges: Judges, case: Case) -> Verdict:
