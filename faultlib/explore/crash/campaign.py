@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import cell
 from faultlib.explore.crash import around, fenced, fixture, place, record, recording
 from faultlib.explore.crash.checks import Checks
 from faultlib.explore.crash.disk import Disk
@@ -83,25 +82,24 @@ def explore(
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
     prepared = wanted(spec).prepare()
+    elsewhere = fenced.elsewhere(run.roots, spec.folder, spec.cwd, spec.command, spec.check, spec.recover)
     with place.taken(spec.folder, run.roots):
-        return _explore(spec, run, prepared, tell, first, passed)
+        return _explore(spec, run, prepared, elsewhere, tell, first, passed)
 
 
 def _explore(
-    spec: Spec, run: Run, prepared: Prepared, tell: Callable[[Counts], None], first: Callable[[Run], None],
-    passed: list[State] | None,
+    spec: Spec, run: Run, prepared: Prepared, elsewhere: Elsewhere | None, tell: Callable[[Counts], None],
+    first: Callable[[Run], None], passed: list[State] | None,
 ) -> Campaign:  # fmt: skip
     began = time.monotonic()
-    why_not = cell.why_not()
-    elsewhere = fenced.elsewhere(run.roots, spec.folder, spec.cwd, spec.command, spec.check, spec.recover) if why_not else None
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
         recorded = _recorded(run, spec, first, elsewhere)
         scene = _Scene(spec, recorded, Disk(recorded.model), elsewhere)
         restart, notes = scene.restart()
-        notes += elsewhere.told(os.environ, why_not) if elsewhere and why_not else []
+        notes += elsewhere.told(os.environ) if elsewhere else []
         try:
-            checks = prepared.checks(recorded, scene.disk, restart=restart, forks=not why_not)
+            checks = prepared.checks(recorded, scene.disk, restart=restart, forks=elsewhere is None)
             verdicts = Verdicts(scene.disk, store, needs_promises=prepared.needs_promises)
             explorer = scene.explore(checks, verdicts, notes, tell)
         except Distrust as error:

@@ -34,14 +34,15 @@ class Trespass(UsageError):
 
 
 class Elsewhere(NamedTuple):
-    """Where the copies of the real roots are."""
+    """Where the copies of the real roots are, and why they are needed."""
 
     copies: dict[Path, Path]
+    why: str = ""
 
     @classmethod
-    def of(cls, roots: Sequence[Path], folder: Path) -> Elsewhere:
+    def of(cls, roots: Sequence[Path], folder: Path, why: str) -> Elsewhere:
         """Returns the places in a campaign's folder."""
-        return cls({root: folder.resolve() / "place" / str(number) for number, root in enumerate(roots)})
+        return cls({root: folder.resolve() / "place" / str(number) for number, root in enumerate(roots)}, why)
 
     def refuse(self, what: str, text: str) -> None:
         """Raises UsageError for a text that names something in a root."""
@@ -54,11 +55,11 @@ class Elsewhere(NamedTuple):
             if self.holds(os.path.realpath(os.readlink(link))):  # noqa: PTH115
                 raise UsageError(f"{link} is a link to {os.readlink(link)}: {WHY}")  # noqa: PTH115
 
-    def told(self, env: Mapping[str, str], why_not: str) -> list[str]:
+    def told(self, env: Mapping[str, str]) -> list[str]:
         """Returns what is to be said of all that."""
         names = sorted(set(self.environment(env)) - {"PWD", "OLDPWD"})
         more = f"; {', '.join(names)} named a path below a root, and named that of the copy" if names else ""
-        return [f"states were copied to another path, as there are no namespaces: {why_not}{more}"]
+        return [f"states were copied to another path, as there are no namespaces: {self.why}{more}"]
 
     def _named(self, text: str) -> Path | None:
         for root in self.copies:

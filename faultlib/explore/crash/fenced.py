@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlib.errors import NotInstrumentable, UsageError
+from faultlib.explore import cell
 from faultlib.explore.crash.disk import Disk
 from faultlib.explore.crash.elsewhere import WHY, Elsewhere, Trespass
 from faultlib.explore.crash.judge import Answer, Bench, Case, Judge, Judges, Oracle
@@ -112,9 +113,15 @@ class Fenced:
 
 def elsewhere(
     roots: Sequence[Path], folder: Path, cwd: Path, command: Sequence[str], check: str | None, recover: str | None
-) -> Elsewhere:
-    """Returns where states are put. Raises UsageError for what would find the real files there, or could not be seen to."""
-    found = Elsewhere.of(roots, folder)
+) -> Elsewhere | None:
+    """Returns where states are put if namespaces are forbidden, None if they are not.
+
+    Raises UsageError for what would find the real files there, or could not be seen to.
+    """
+    why_not = cell.why_not()
+    if why_not is None:
+        return None
+    found = Elsewhere.of(roots, folder, why_not)
     for word in command:
         found.refuse("", word)
     for what, text in (("--check ", check), ("--recover ", recover)):

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import cell
 from faultlib.explore.crash import fenced, recording
 from faultlib.explore.crash.campaign import Spec, wanted
 from faultlib.explore.crash.checks import Checks
@@ -51,8 +50,8 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     if not (spec.folder / recording.FILE).exists():
         raise UsageError(f"{path}: the recording of its campaign is not in {spec.folder} any more")
     recorded = recording.load(spec.folder)
-    why_not = cell.why_not()
-    recording.check_place(recorded, spec.folder, isolated=not why_not)
+    elsewhere = fenced.elsewhere(spec.roots, spec.folder, spec.cwd, spec.command, spec.check, spec.recover)
+    recording.check_place(recorded, spec.folder, isolated=elsewhere is None)
     _check_there(path, finding, recorded)
     disk = Disk(recorded.model)
     case = Case(State.from_json(finding.plan["state"]), finding.plan["promised"])
@@ -62,7 +61,6 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     Image(disk).whole(case.state, _folders(recorded.roots.paths, place))
     restart = Restart(recorded, spec.timeout_s) if finding.plan["restart"] else None
     judge = wanted(spec).prepare().checks(recorded, disk, restart=restart, forks=False)
-    elsewhere = fenced.elsewhere(spec.roots, spec.folder, spec.cwd, spec.command, spec.check, spec.recover) if why_not else None
     with _judges(recorded, disk, spec.folder, judge, elsewhere) as judges:
         end = len(recorded.model.changes)
         last = judges.judge(Case(State(end), end))
