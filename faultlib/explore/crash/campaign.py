@@ -29,10 +29,12 @@ from faultlib.explore.crash.undamaged import Undamaged, first_line
 from faultlib.explore.crash.verdicts import Verdicts
 from faultlib.explore.crash.words import Narrator
 from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Finding
-from faultlib.explore.oracle import Verdict
+from faultlib.explore.oracle import Function, Verdict
 
 FINDINGS = "findings"
 SECTORS = (512, 4096)
+MOST_JOBS = max(64, 4 * (os.cpu_count() or 1))
+MOST_TIMEOUT_S = 1_000_000
 
 
 class Spec(NamedTuple):
@@ -148,8 +150,12 @@ def check_spec(spec: Spec) -> None:
         raise UsageError(f"--sector {spec.sector}: a sector has 512 or 4096 bytes")
     if spec.jobs < 1:
         raise UsageError(f"--jobs {spec.jobs}: at least 1")
-    if spec.timeout_s <= 0:
-        raise UsageError(f"--timeout {spec.timeout_s:g}: more than 0 seconds")
+    if spec.jobs > MOST_JOBS:
+        raise UsageError(f"--jobs {spec.jobs}: at most {MOST_JOBS}: there are {os.cpu_count()} processors, more are no quicker")
+    if not 0 < spec.timeout_s <= MOST_TIMEOUT_S:
+        raise UsageError(f"--timeout {spec.timeout_s:g}: more than 0 seconds, and at most {MOST_TIMEOUT_S:,}")
+    if spec.recover and Function.is_one(spec.recover):
+        raise UsageError(f"--recover {spec.recover}: a recovery is a command for the shell; only a check can be a function")
 
 
 def _settings(spec: Spec, run: Run) -> dict[str, Any]:

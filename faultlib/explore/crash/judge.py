@@ -220,7 +220,8 @@ class Judges:
     """Several of them, at work side by side."""
 
     def __init__(self, make: Callable[[], Judge], jobs: int) -> None:
-        self._judges = [make() for _ in range(jobs)]
+        self._make, self._most = make, jobs
+        self._judges = [make()]
         self._asked = 0
 
     def __enter__(self) -> Judges:
@@ -244,13 +245,20 @@ class Judges:
         ((_, answer),) = self.all([(None, case)])
         return answer
 
+    def _idle(self) -> Judge:
+        """The one with the least to do: a new one, as long as each has something. So there are no more than states."""
+        idle = min(self._judges, key=lambda judge: judge.waiting)
+        if idle.waiting and len(self._judges) < self._most:
+            self._judges.append(idle := self._make())
+        return idle
+
     def all(self, cases: Iterable[tuple[T, Case]]) -> Iterator[tuple[T, Answer]]:
         """Judges many; yields (what came with it, answer) in the order in which they are ready."""
         waiting: dict[int, T] = {}
         source = iter(cases)
         more = True
         while more or waiting:
-            while more and (idle := min(self._judges, key=lambda judge: judge.waiting)).waiting < AHEAD:
+            while more and (idle := self._idle()).waiting < AHEAD:
                 one = next(source, None)
                 if one is None:
                     more = False

@@ -56,8 +56,10 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     disk = Disk(recorded.model)
     case = Case(State.from_json(finding.plan["state"]), finding.plan["promised"])
     place = path.with_suffix(".state")
-    if place.exists():
+    if place.is_dir():
         shutil.rmtree(place)
+    elif place.exists():
+        raise UsageError(f"{place}: the state is to be put there, and there is something else: move it away")
     Image(disk).whole(case.state, _folders(recorded.roots.paths, place))
     restart = Restart(recorded, spec.timeout_s) if finding.plan["restart"] else None
     judge = wanted(spec).prepare().checks(recorded, disk, restart=restart, forks=False)

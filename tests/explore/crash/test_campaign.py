@@ -328,7 +328,7 @@ def test_a_fault_can_act_while_it_is_recorded(campaign: Explore, tmp_path: Path)
     found = campaign(FALLS_BACK, FILES, check="checks:parses", rules=(rule,), profiles=("kill",))
     (finding,) = found.findings
     assert (finding.kind, finding.kept and finding.kept.place) == ("truncate-then-write", "program.py:7") and not found.unfired
-    with pytest.raises(AssertionError, match="truncate-then-write|can be left empty"):
+    with pytest.raises(AssertionError, match=r"truncate-then-write|can be left empty"):
         assert_fixed(tmp_path / "c" / "findings" / "crash_1.json")
     (tmp_path / "here" / "program.py").write_text(FALLS_BACK.replace("shutil.copyfile('data.json.tmp', 'data.json')", "raise SystemExit"))
     assert_fixed(tmp_path / "c" / "findings" / "crash_1.json")
