@@ -161,7 +161,7 @@ def test_a_program_that_cannot_be_instrumented_tells_nothing(here: Path, crash: 
 
 
 def test_a_command_that_is_in_the_root_by_a_relative_name(here: Path) -> None:
-    (here / "run").write_text(f"#!/bin/sh\nexec {sys.executable} app.py\n")
+    (here / "run").write_text(f"#!/bin/sh\nexec '{sys.executable}' app.py\n")
     (here / "run").chmod(0o755)
     found = explore(Spec(("./run",), here, here / ".faultlib" / "c", check=PARSES, profiles=("kill",)))
     assert [finding.kind for finding in found.findings] == ["truncate-then-write"]

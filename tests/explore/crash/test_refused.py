@@ -281,13 +281,13 @@ def test_a_report_that_cannot_be_written_stops_no_other(here: Path, small: Calla
 @pytest.mark.parametrize("option", ["--strict", "--json"])
 def test_a_full_stdout_is_said(option: str, here: Path) -> None:
     for program, status in (("torn.py", 1), ("program.py", 3)):
-        whole = f"{sys.executable} -m faultlib crash --profile kill {option} --check 'test -s data' -- {sys.executable} {program} > /dev/full"
+        whole = f"'{sys.executable}' -m faultlib crash --profile kill {option} --check 'test -s data' -- '{sys.executable}' {program} > /dev/full"
         done = subprocess.run(whole, shell=True, cwd=here, capture_output=True, text=True, timeout=120)
         assert (done.returncode, done.stderr) == (status, "faultlib: the report could not be written to standard output: No space left on device\n")
 
 
 def test_who_has_read_enough_is_not_told(here: Path) -> None:
-    whole = f"{sys.executable} -m faultlib crash --profile kill --check 'test -s data' -- {sys.executable} torn.py | true; exit ${{PIPESTATUS[0]}}"
+    whole = f"'{sys.executable}' -m faultlib crash --profile kill --check 'test -s data' -- '{sys.executable}' torn.py | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", whole], cwd=here, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (1, "")
 
