@@ -17,7 +17,7 @@ from faultlib.explore.crash.judge import Answer, Bench, Case, Judge, Judges, Ora
 from faultlib.explore.crash.recording import Recording
 from faultlib.explore.forkserver import plain_words
 from faultlib.explore.oracle import Function, Promise
-from faultlib.inject import target
+from faultlib.inject import target, uncovered
 from faultlib.inject.session import Session
 
 AUDITED = frozenset(
@@ -29,6 +29,8 @@ _UNAUDITED = ("stat", "lstat", "access")
 _READERS = ("<frozen importlib._bootstrap_external>", "linecache.py", "tokenize.py")
 """Who reads a program's text, which is no part of any state."""
 _ROOM = 4096
+PER_SESSION = 100
+"""So many states are judged in one."""
 
 
 class Fenced:
@@ -38,31 +40,43 @@ class Fenced:
         self._inner, self._elsewhere = inner, elsewhere
         self.notes, self.pids = inner.notes, inner.pids
         self._session: Session | None = None
-        self._seen = 0
+        self._seen = self._judged = 0
         self._told = mmap.mmap(-1, _ROOM)  # which a function in a fork of the judge writes to
 
     def prepare(self, bench: Bench) -> None:
         """Called in the judge, before the first state: all that it starts from now on is fenced."""
         os.environ.update(self._elsewhere.environment(os.environ))
         sys.path[:] = map(self._elsewhere.place_of, sys.path)
-        self._session = Session(self._elsewhere.fence(), cwd=bench.cwd)
+        self._watch_functions()
+        self._begin(bench.cwd)
+        self._inner.prepare(bench)
+
+    def _begin(self, cwd: Path) -> Session:
+        """Begins a session: one has only room for so many names and processes."""
+        if self._session:
+            self._session.close()
+        self._session, self._seen = Session(self._elsewhere.fence(), cwd=cwd, stacks=False), 0
         self.pids.add(int(self._session.block.ctl.guard_pid))
         os.environ.update(self._session.environment())
-        self._watch_functions()
-        self._inner.prepare(bench)
+        return self._session
 
     def judge(self, bench: Bench, case: Case, promise: Promise) -> Answer:
         """Judges a state. Raises Trespass if something got at the real files."""
+        session = self._session
+        if session is None or self._judged % PER_SESSION == 0:
+            session = self._begin(bench.cwd)
+        self._judged += 1
         answer = self._inner.judge(bench, case, promise)
-        assert self._session is not None
-        events = self._session.events()
+        events = session.events()
         path = self._elsewhere.trespass(events[self._seen :]) or self._told_by_function()
         self._seen = len(events)
         if path:
             raise Trespass(f"what states are judged by opens or looks at {path}: {WHY}")
-        for process in self._session.uncovered():
-            name = process.exe or process.comm
-            raise Trespass(f"{name} could not be instrumented, and may be what states are judged by: {WHY}")
+        for process in session.uncovered():
+            if (why := uncovered.why(process)) != uncovered.NOT_AWAKE:
+                raise Trespass(f"{process.exe or process.comm} could not be instrumented ({why}), and may be what judges: {WHY}")
+        if session.block.ctl.attach_refused or session.block.ctl.paths_full:
+            raise Trespass(f"what states are judged by starts too many processes, or opens too many files, to be seen: {WHY}")
         return answer
 
     def close(self) -> None:

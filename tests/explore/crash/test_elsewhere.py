@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from faultlib.errors import UsageError
 from faultlib.explore import cell
+from faultlib.explore.crash import fenced
 from faultlib.explore.crash.campaign import Spec, explore
 from faultlib.explore.crash.elsewhere import Elsewhere, Trespass
 from faultlib.explore.crash.replay import replay
@@ -155,9 +157,9 @@ def test_a_link_that_leads_back_is_refused(here: Path, crash: Explore) -> None:
 
 
 def test_a_program_that_cannot_be_instrumented_tells_nothing(here: Path, crash: Explore) -> None:
-    for check in ("/sbin/ldconfig -p", "/sbin/ldconfig -p; true"):
-        with pytest.raises(UsageError, match=r"ldconfig (cannot|could not) be instrumented.*: without namespaces"):
-            crash(check)
+    for number, check in enumerate(("/sbin/ldconfig -p", "/sbin/ldconfig -p; true", "cd /sbin; ./ldconfig -p; true")):
+        with pytest.raises(UsageError, match=r"ldconfig (cannot|could not) be instrumented.*statically linked.*: without namespaces"):
+            crash(check, folder=f"../c{number}")
 
 
 def test_a_command_that_is_in_the_root_by_a_relative_name(here: Path) -> None:
@@ -165,6 +167,36 @@ def test_a_command_that_is_in_the_root_by_a_relative_name(here: Path) -> None:
     (here / "run").chmod(0o755)
     found = explore(Spec(("./run",), here, here / ".faultlib" / "c", check=PARSES, profiles=("kill",)))
     assert [finding.kind for finding in found.findings] == ["truncate-then-write"]
+
+
+def test_names_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell, "why_not", lambda: "forbidden by a test")
+    monkeypatch.setenv("ABOVE", str(tmp_path))
+    for number, name in enumerate((b"a b", b"[x]*?", b"a:b,c'd\"e", b"\xff\n", b"-", b"a\\b")):
+        here = tmp_path / os.fsdecode(name)
+        here.mkdir()
+        (here / "s.json").write_text('{"a": 1}')
+        (here / "app.py").write_text(APP)
+        spec = Spec((sys.executable, "app.py"), here, here / ".faultlib" / "c", check="test -s s.json", profiles=("kill",))
+        assert explore(spec).findings
+        monkeypatch.setenv("NAME", os.fsdecode(name))
+        with pytest.raises(Trespass):
+            explore(spec._replace(check='test -s "$ABOVE/$NAME/s.json"', folder=tmp_path / f"c{number}"))
+
+
+def test_several_sessions(crash: Explore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fenced, "PER_SESSION", 2)
+    assert crash().findings
+
+
+def test_a_root_that_is_not_around_the_command(here: Path, tmp_path: Path) -> None:
+    """Its relative names lead to the real files."""
+    (here / "data").mkdir()
+    (here / "data" / "s.json").write_text('{"a": 1}')
+    (here / "app.py").write_text(APP.replace("s.json", "data/s.json"))
+    with pytest.raises(Trespass, match=r"the command opens or looks at .*data/s\.json"):
+        explore(Spec((sys.executable, "app.py"), here, tmp_path / "c", (here / "data",), check="true", profiles=("kill",)))
+    assert (here / "data" / "s.json").read_text() == '{"a": 1}'
 
 
 def test_what_a_recording_that_was_killed_has_left_is_gone(here: Path, crash: Explore) -> None:
