@@ -57,8 +57,13 @@ def _unescape(text: str) -> str:
 
 def _plain(file: str) -> str:
     """A name without `..`, if it is still that of the file: behind a link it may not be."""
-    plain = os.path.normpath(file) if "/../" in file else file
-    return plain if os.path.realpath(plain) == os.path.realpath(file) else file
+    if "/../" not in file:
+        return file
+    plain = os.path.normpath(file)
+    try:
+        return plain if os.path.realpath(plain) == os.path.realpath(file) else file
+    except OSError:  # a relative one, and the current directory is gone
+        return file
 
 
 @lru_cache(maxsize=4096)

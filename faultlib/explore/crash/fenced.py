@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,20 +91,21 @@ class Fenced:
         return Path(os.fsdecode(told)) if told else None
 
     def _watch_functions(self) -> None:
-        judge, is_looking, roots = os.getpid(), False, set(map(str, self._elsewhere.copies))
+        judge, roots = os.getpid(), set(map(str, self._elsewhere.copies))
+        looking = set[int]()  # threads: to look at a name takes the calls that are watched
 
         def look(names: tuple[Any, ...], caller: str, is_passing: bool = False) -> None:
             """Raises PermissionError for the names of real files; but a way may pass through a root to what is not in it."""
-            nonlocal is_looking
-            if os.getpid() == judge or is_looking or caller.endswith(_READERS):
+            thread = threading.get_ident()
+            if os.getpid() == judge or thread in looking or caller.endswith(_READERS):
                 return
-            is_looking = True  # to look at a name takes the calls that are watched
+            looking.add(thread)
             try:
                 paths = [os.fsdecode(name) for name in names if isinstance(name, str | bytes | os.PathLike)]
                 path = next((path for path in map(os.path.realpath, paths) if self._elsewhere.holds(path)), None)
                 path = None if is_passing and path in roots else path
             finally:
-                is_looking = False
+                looking.discard(thread)
             if path:
                 told = os.fsencode(path)[:_ROOM]
                 self._told[: len(told)] = told
