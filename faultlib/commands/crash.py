@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -19,9 +20,13 @@ import click
 from faultlib.commands import declared, options
 from faultlib.commands.options import say_notes
 from faultlib.errors import UsageError
+from faultlib.inject.visible import visible
+from faultlib.report.streams import say
 
 if TYPE_CHECKING:
     from faultlib.explore.crash.explorer import Budget
+    from faultlib.explore.finding import Campaign
+    from faultlib.report.core import Unwritten
 
 HELD, VIOLATED, INCONCLUSIVE, INTERRUPTED = 0, 1, 3, 128 + signal.SIGINT
 
@@ -30,7 +35,7 @@ HELD, VIOLATED, INCONCLUSIVE, INTERRUPTED = 0, 1, 3, 128 + signal.SIGINT
 @click.option("--check", metavar="CMD", help="Tells good states from bad ones: a command (status 0 is good) or module:function.")
 @click.option("--recover", metavar="CMD", help="Run in each state before the check, as the program would after a crash.")
 @click.option("--ack", "acks", multiple=True, metavar="REGEX", help="Output by which CMD promises that all is durable.")
-@click.option("--root", "roots", multiple=True, type=click.Path(path_type=Path), help="A directory to look at, not this one.")
+@click.option("--root", "roots", multiple=True, type=declared.Directory(), help="A directory to look at, not this one.")
 @click.option("--outside", multiple=True, metavar="GLOB", help="Files beyond the roots whose changes do not matter.")
 @click.option("--profile", "profiles", multiple=True, metavar="NAME", help="kill, ext4, xfs, btrfs, posix; default: all.")
 @click.option("--sector", type=int, default=512, show_default=True, metavar="N", help="Bytes a disk writes at once: 512 or 4096.")
@@ -72,7 +77,7 @@ def command(
     from faultlib.explore.crash.profiles import PROFILES
     from faultlib.explore.crash.syncs import failed_syncs
     from faultlib.explore.finding import VIOLATION
-    from faultlib.report import baseline, core, text
+    from faultlib.report import baseline, core
 
     try:
         cwd = Path.cwd()
@@ -107,14 +112,27 @@ def command(
     if accepted:
         campaign, remarks = baseline.compare(campaign, accepted)
         say_notes(remarks)
-    if as_json:
-        core.write(campaign, "-", "json")
-    else:
-        text.show(campaign, sys.stdout)
-    for path in reports:
-        core.write(campaign, path)
+    failures = list(_report(campaign, as_json, reports))
+    for failure in failures:
+        say(f"faultlib: {visible(str(failure))}\n", sys.stderr)
     wanted = [finding for finding in campaign.findings if strict or finding.severity == VIOLATION]
-    sys.exit(VIOLATED if wanted else INCONCLUSIVE if campaign.is_inconclusive else HELD)
+    worst = max((INCONCLUSIVE if failure.is_full else failure.exit_code for failure in failures), default=HELD)
+    sys.exit(VIOLATED if wanted else worst or (INCONCLUSIVE if campaign.is_inconclusive else HELD))
+
+
+def _report(campaign: Campaign, as_json: bool, reports: Sequence[str]) -> Iterator[Unwritten]:
+    """Writes all reports; yields those that could not be. What was found counts whether anybody can read of it or not."""
+    from faultlib.report import core, text
+
+    if not as_json:
+        error = text.show(campaign, sys.stdout)
+        if error and error.errno != errno.EPIPE:  # who has read enough knows
+            yield core.Unwritten("-", error)
+    for path, form in [*([("-", "json")] if as_json else []), *((path, None) for path in reports)]:
+        try:
+            core.write(campaign, path, form)
+        except core.Unwritten as failure:
+            yield failure
 
 
 def _has_input() -> bool:
@@ -129,12 +147,24 @@ def _has_input() -> bool:
 
 @contextmanager
 def _interruptible(folder: Path) -> Iterator[None]:
-    """1, which click ends with, would mean that something was found."""
+    """1, which click ends with, would mean that something was found. Who is told to end says the same, and ends as told."""
+    goes_on, owner = f"--campaign {os.path.relpath(folder)} goes on where it was", os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() == owner:  # judges are forks
+            os.write(2, os.fsencode(f"faultlib: ended; {goes_on}\n"))
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, end) if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL else None
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"faultlib: interrupted; --campaign {os.path.relpath(folder)} goes on where it was", err=True)
+        click.echo(f"faultlib: interrupted; {goes_on}", err=True)
         sys.exit(INTERRUPTED)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def new_folder(cwd: Path) -> Path:

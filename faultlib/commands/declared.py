@@ -37,6 +37,18 @@ class ReportFile(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
+class Directory(click.ParamType):  # type: ignore[type-arg]
+    """A directory by its name, which cannot be empty: as a path that would be the current one."""
+
+    name = "directory"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Returns the path."""
+        if not str(value):
+            self.fail("this is empty; leave the option out for the current directory", param, ctx)
+        return Path(value)
+
+
 class Number(click.IntRange):
     """What is said of another value is that it is no number."""
 

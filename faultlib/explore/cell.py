@@ -189,6 +189,7 @@ def _live(work: Callable[[], None], parent: int, isolated: bool, complain: Calla
     status = 125
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _die_with_parent(parent)
         if not isolated:
             work()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -46,12 +47,23 @@ def _frame(line: str) -> Frame | None:
     if not match:
         return None
     number = match["line"]
-    return Frame(_unescape(match["file"] or "???"), int(number) if number.isdigit() else 0, _unescape(match["function"]))
+    return Frame(_plain(_unescape(match["file"] or "???")), int(number) if number.isdigit() else 0, _unescape(match["function"]))
 
 
 def _unescape(text: str) -> str:
     """faulthandler writes everything beyond ASCII as an escape."""
     return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), text)
+
+
+def _plain(file: str) -> str:
+    """A name without `..`, if it is still that of the file: behind a link it may not be."""
+    if "/../" not in file:
+        return file
+    plain = os.path.normpath(file)
+    try:
+        return plain if os.path.realpath(plain) == os.path.realpath(file) else file
+    except OSError:  # a relative one, and the current directory is gone
+        return file
 
 
 @lru_cache(maxsize=4096)

@@ -70,7 +70,7 @@ def _why_not(command: str, places: list[str]) -> FaultlibError:
             continue
         if not stat.S_ISDIR(mode):
             return NotExecutable(f"{command}: permission denied: {place} is not executable")
-        if "/" in command:
+        if "/" in command or command in (".", ".."):
             return NotExecutable(f"{command}: is a directory")
     return CommandNotFound(f"{command or repr(command)}: the command was not found")
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from faultlib.inject import target
 from faultlib.inject.control import ProcessView
 
+NOT_AWAKE = "the shim did not wake up in it, or did not get at the session's memory"
+"""It may also have been killed on the way there."""
+
 
 def why(process: ProcessView) -> str:
     """Returns the reason, for a process in state exec-pending."""
@@ -16,7 +19,7 @@ def why(process: ProcessView) -> str:
         return "it belongs to a session of its own"
     if process.out_of_reach:
         return "the session's folder cannot be reached from its root directory, its mounts or as its user"
-    return _of_image(process.exe) or "the shim did not wake up in it, or did not get at the session's memory"
+    return _of_image(process.exe) or NOT_AWAKE
 
 
 @lru_cache(maxsize=256)

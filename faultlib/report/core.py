@@ -5,6 +5,7 @@ A new format is one such module and one line in FORMATS.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -64,11 +65,22 @@ def format_of(path: str) -> str:
     raise UsageError(f"{path}: the name does not say which format is wanted; it can end in {valid}")
 
 
+class Unwritten(FaultlibError):
+    """A report could not be written."""
+
+    slug = "unwritten"
+
+    def __init__(self, path: str, error: OSError) -> None:
+        where = "standard output" if path == "-" else path
+        super().__init__(f"the report could not be written to {where}: {error.strerror}")
+        self.is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def write(campaign: Campaign, path: str, form: str | None = None) -> None:
     """Writes the report in the format that the file's name asks for, or in this one; `-` is standard output.
 
     Whoever looks meanwhile sees the old file or the whole new one. Raises UsageError for a suffix that is not known,
-    FaultlibError if the file cannot be written.
+    Unwritten if the file cannot be written.
     """
     text = render(campaign, form or ("text" if path == "-" else format_of(path)))
     try:
@@ -80,7 +92,7 @@ def write(campaign: Campaign, path: str, form: str | None = None) -> None:
     except OSError as error:
         failure = error
     if failure:
-        raise FaultlibError(f"the report could not be written to {path}: {failure.strerror}")
+        raise Unwritten(path, failure)
 
 
 def _put(data: bytes, path: Path) -> None:

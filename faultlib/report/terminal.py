@@ -33,7 +33,10 @@ def wrapped(text: str, columns: int | None, left: int) -> str:
     return f"\n{'':{left}}".join(lines)
 
 
-def put(text: str, stream: IO[str]) -> None:
-    """Prints a text. What the stream's encoding lacks becomes an escape rather than an error; what it does not take is lost."""
+def put(text: str, stream: IO[str]) -> OSError | None:
+    """Prints a text. What the stream's encoding lacks becomes an escape rather than an error; what it does not take is lost.
+
+    Returns why it did not take all.
+    """
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    say(text.encode(encoding, "backslashreplace").decode(encoding), stream)
+    return say(text.encode(encoding, "backslashreplace").decode(encoding), stream)

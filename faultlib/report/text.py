@@ -18,9 +18,12 @@ MOST_CALLERS = 3
 _TITLE = 11
 
 
-def show(campaign: Campaign, stream: IO[str]) -> None:
-    """Prints a campaign: coloured and wrapped on a terminal, elsewhere plain and one line for each thing."""
-    terminal.put(render(campaign, colour=terminal.coloured(stream), width=terminal.width(stream)), stream)
+def show(campaign: Campaign, stream: IO[str]) -> OSError | None:
+    """Prints a campaign: coloured and wrapped on a terminal, elsewhere plain and one line for each thing.
+
+    Returns why not all of it could be printed.
+    """
+    return terminal.put(render(campaign, colour=terminal.coloured(stream), width=terminal.width(stream)), stream)
 
 
 def render(campaign: Campaign, *, colour: bool = False, width: int | None = None) -> str:

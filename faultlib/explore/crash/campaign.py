@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import cell
-from faultlib.explore.crash import around, fixture, place, record, recording, unchanged
+from faultlib.explore.crash import around, fenced, fixture, place, record, recording, unchanged
 from faultlib.explore.crash.checks import Checks
 from faultlib.explore.crash.disk import Disk
+from faultlib.explore.crash.elsewhere import Elsewhere
 from faultlib.explore.crash.explorer import Budget, Counts, Explorer
 from faultlib.explore.crash.judge import Distrust, Judge, Judges
 from faultlib.explore.crash.losses import State
@@ -30,10 +30,12 @@ from faultlib.explore.crash.undamaged import Undamaged, first_line
 from faultlib.explore.crash.verdicts import Verdicts
 from faultlib.explore.crash.words import Narrator
 from faultlib.explore.finding import NOTE, SUSPICION, VIOLATION, Campaign, Finding
-from faultlib.explore.oracle import Verdict
+from faultlib.explore.oracle import Function, Verdict
 
 FINDINGS = "findings"
 SECTORS = (512, 4096)
+MOST_JOBS = max(64, 4 * (os.cpu_count() or 1))
+MOST_TIMEOUT_S = 1_000_000
 
 
 class Spec(NamedTuple):
@@ -83,29 +85,29 @@ def explore(
     check_spec(spec)
     run = Run(spec.command, spec.cwd, record.check_roots(spec.roots or (spec.cwd,)), spec.folder)
     prepared = wanted(spec).prepare()
+    elsewhere = fenced.elsewhere(run.roots, spec.folder, spec.cwd, spec.command, spec.check, spec.recover)
     with place.taken(spec.folder, run.roots):
-        return _explore(spec, run, prepared, tell, first, passed)
+        return _explore(spec, run, prepared, elsewhere, tell, first, passed)
 
 
 def _explore(
-    spec: Spec, run: Run, prepared: Prepared, tell: Callable[[Counts], None], first: Callable[[Run], None],
-    passed: list[State] | None,
+    spec: Spec, run: Run, prepared: Prepared, elsewhere: Elsewhere | None, tell: Callable[[Counts], None],
+    first: Callable[[Run], None], passed: list[State] | None,
 ) -> Campaign:  # fmt: skip
     began = time.monotonic()
-    why_not = cell.why_not()
     with Store(spec.folder) as store:
         store.settle(**_settings(spec, run))
         programs = unchanged.programs(spec.command, (spec.check, spec.recover), spec.cwd)
         known = store.first("programs", programs)
         if (run.folder / recording.FILE).exists() and first is record.keep_first and not spec.fixture:
             unchanged.check(run.copies, spec.folder, known, programs)
-        recorded = _recorded(run, spec, first, isolated=not why_not)
-        scene = _Scene(spec, recorded, Disk(recorded.model), why_not)
+        recorded = _recorded(run, spec, first, elsewhere)
+        scene = _Scene(spec, recorded, Disk(recorded.model), elsewhere)
         restart, notes = scene.restart()
-        notes += [f"states were copied to another path, as there are no namespaces: {why_not}"] if why_not else []
+        notes += elsewhere.told(os.environ) if elsewhere else []
         started = time.monotonic()
         try:
-            checks = prepared.checks(recorded, scene.disk, restart=restart, forks=not why_not)
+            checks = prepared.checks(recorded, scene.disk, restart=restart, forks=elsewhere is None)
             verdicts = Verdicts(scene.disk, store, needs_promises=prepared.needs_promises)
             explorer = scene.explore(checks, verdicts, notes, tell)
         except Distrust as error:
@@ -165,8 +167,12 @@ def check_spec(spec: Spec) -> None:
         raise UsageError(f"--sector {spec.sector}: a sector has 512 or 4096 bytes")
     if spec.jobs < 1:
         raise UsageError(f"--jobs {spec.jobs}: at least 1")
-    if spec.timeout_s <= 0:
-        raise UsageError(f"--timeout {spec.timeout_s:g}: more than 0 seconds")
+    if spec.jobs > MOST_JOBS:
+        raise UsageError(f"--jobs {spec.jobs}: at most {MOST_JOBS}: there are {os.cpu_count()} processors, more are no quicker")
+    if not 0 < spec.timeout_s <= MOST_TIMEOUT_S:
+        raise UsageError(f"--timeout {spec.timeout_s:g}: more than 0 seconds, and at most {MOST_TIMEOUT_S:,}")
+    if spec.recover and Function.is_one(spec.recover):
+        raise UsageError(f"--recover {spec.recover}: a recovery is a command for the shell; only a check can be a function")
 
 
 def _settings(spec: Spec, run: Run) -> dict[str, Any]:
@@ -177,15 +183,15 @@ def _settings(spec: Spec, run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], *, isolated: bool) -> Recording:
+def _recorded(run: Run, spec: Spec, first: Callable[[Run], None], elsewhere: Elsewhere | None = None) -> Recording:
     """The recording of a campaign, which is made if there is none yet."""
     if not (run.folder / recording.FILE).exists():
         first(run)
         if spec.fixture:
             fixture.restore(spec.fixture, run.copies)
-        record.record(run if isolated else run.moved(), spec.rules, spec.seed)
+        record.record(run, spec.rules, spec.seed, elsewhere)
     recorded = recording.load(run.folder)
-    recording.check_place(recorded, run.folder, isolated=isolated)
+    recording.check_place(recorded, run.folder, isolated=elsewhere is None)
     output = (run.folder / recording.OUTPUT).read_text(errors="backslashreplace")[-2000:].strip()
     if spec.status not in (None, recorded.status):
         hint = f"\n  --status {recorded.status} says that this is right" if recorded.status > 0 else ""
@@ -214,25 +220,25 @@ def wanted(spec: Spec) -> Wanted:
 
 
 class _Scene(NamedTuple):
-    """Where the states of a recording are judged. `why_not` says why there are no cells."""
+    """Where the states of a recording are judged: in cells, or on copies elsewhere."""
 
     spec: Spec
     recorded: Recording
     disk: Disk
-    why_not: str | None
+    elsewhere: Elsewhere | None
 
     def judges(self, checks: Checks, jobs: int) -> Judges:
         """Starts judges."""
-        isolated = self.why_not is None
-        folder = self.spec.folder
-        return Judges(lambda: Judge(self.recorded, self.disk, folder, checks, isolated=isolated), jobs if isolated else 1)
+        if self.elsewhere:
+            return fenced.judges(self.recorded, self.disk, self.spec.folder, checks, self.elsewhere)
+        return Judges(lambda: Judge(self.recorded, self.disk, self.spec.folder, checks), jobs)
 
     def restart(self) -> tuple[Restart | None, list[str]]:
         """Whether the command can serve as its own recovery, and why not."""
         spec = self.spec
         if spec.check is not None:
             return None, []
-        undone = around.places(map(Path, self.recorded.roots.paths)) if self.why_not is None else []
+        undone = around.places(map(Path, self.recorded.roots.paths)) if self.elsewhere is None else []
         stay = [path for path in _outside(spec, self.recorded) if not any(Path(path).is_relative_to(place) for place in undone)]
         if stay:
             return None, [f"{NOT_TRIED}: it would change {stay[0]}, which lies outside the roots, again for each state"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from faultlib.errors import FaultlibError
+from faultlib.explore.crash.elsewhere import Trespass
 from faultlib.explore.finding import Campaign, Finding
 
 
@@ -26,6 +27,8 @@ def joined(campaign: Campaign, several: Iterable[Further]) -> Campaign:
     for label, explore, missing in several:
         try:
             more = explore()
+        except Trespass:
+            raise
         except FaultlibError as error:
             if error.slug != "inconclusive":  # there was nothing to do
                 notes[f"not explored: {label}: {str(error).splitlines()[0]}"] = None

@@ -19,6 +19,7 @@ from faultlib.explore.crash import around, layers
 from faultlib.explore.crash.around import Around
 from faultlib.explore.crash.changes import Ack
 from faultlib.explore.crash.disk import Disk
+from faultlib.explore.crash.elsewhere import Trespass
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.layers import Copies, Layers
 from faultlib.explore.crash.losses import State
@@ -125,9 +126,14 @@ class Judge:
             number, answer, self.notes = json.loads(line)
             if isinstance(answer, str):
                 raise Distrust(answer)
+            if isinstance(answer, dict) and "refused" in answer:
+                raise Trespass(answer["refused"])
             if isinstance(answer, dict):
                 raise NoRoom(answer["full"])
-            yield number, answer and Answer(Verdict(*answer[0]), answer[1])
+            if answer is not None:
+                (what, text, about), read = answer
+                answer = Answer(Verdict(what, text, tuple(about)), read)
+            yield number, answer
 
     def close(self) -> None:
         """Lets it end. It has to be told: later judges have this end of the pipe open too."""
@@ -186,6 +192,8 @@ class Bench:
             answer = self.judge(case)
         except Distrust as error:
             return str(error)
+        except Trespass as error:
+            return {"refused": str(error)}
         except OSError as error:
             if error.errno not in FULL:
                 raise
@@ -216,7 +224,8 @@ class Judges:
     """Several of them, at work side by side."""
 
     def __init__(self, make: Callable[[], Judge], jobs: int) -> None:
-        self._judges = [make() for _ in range(jobs)]
+        self._make, self._most = make, jobs
+        self._judges = [make()]
         self._asked = 0
 
     def __enter__(self) -> Judges:
@@ -240,13 +249,20 @@ class Judges:
         ((_, answer),) = self.all([(None, case)])
         return answer
 
+    def _idle(self) -> Judge:
+        """The one with the least to do: a new one, as long as each has something. So there are no more than states."""
+        idle = min(self._judges, key=lambda judge: judge.waiting)
+        if idle.waiting and len(self._judges) < self._most:
+            self._judges.append(idle := self._make())
+        return idle
+
     def all(self, cases: Iterable[tuple[T, Case]], until: float | None = None) -> Iterator[tuple[T, Answer]]:
         """Judges many; yields (what came with it, answer) in the order in which they are ready, without what is late."""
         waiting: dict[int, T] = {}
         source = iter(cases)
         more = True
         while more or waiting:
-            while more and (idle := min(self._judges, key=lambda judge: judge.waiting)).waiting < AHEAD:
+            while more and (idle := self._idle()).waiting < AHEAD:
                 one = next(source, None)
                 if one is None:
                     more = False

@@ -30,8 +30,15 @@ class Wanted(NamedTuple):
     def prepare(self) -> Prepared:
         """Finds functions and reads expressions. Raises UsageError."""
         function = Function(self.check, self.cwd) if self.check is not None and Function.is_one(self.check) else None
-        acks = tuple(Function(text, self.cwd) if Function.is_one(text) else _pattern(text) for text in self.acks)
+        acks = tuple(_function(text, self.cwd) if Function.is_one(text) else _pattern(text) for text in self.acks)
         return Prepared(self, function, acks)
+
+
+def _function(text: str, cwd: Path) -> Function:
+    try:
+        return Function(text, cwd)
+    except UsageError as error:
+        raise UsageError(str(error).replace("--check", "--ack", 1)) from error
 
 
 def _pattern(text: str) -> str:

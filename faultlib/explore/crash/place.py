@@ -39,11 +39,11 @@ def taken(folder: Path, roots: Sequence[Path]) -> Iterator[None]:
         _take(folder, lock)
         yield
     except NoRoom as error:
-        raise NoRoom(f"{error}\n  {_goes_on(folder)}") from error
+        raise NoRoom(_told(str(error), folder)) from error
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise NoRoom(f"{NoRoom.of(error)}\n  {_goes_on(folder)}") from error
+        raise NoRoom(_told(str(NoRoom.of(error)), folder)) from error
     except sqlite3.Error as error:
         raise _about(error, folder) from error
     finally:
@@ -73,11 +73,19 @@ def _check(folder: Path, roots: Sequence[Path]) -> None:
 
 
 def _make(folder: Path) -> None:
-    """Version control is to leave our own folders alone."""
+    """What was written is in the log, whoever may read the files: the folder is its owner's alone. Version control leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
+    if folder.stat().st_uid == os.geteuid():
+        folder.chmod(0o700)
     ignored = folder.parent / ".gitignore"
     if folder.parent.name == KEEP_OUT and not ignored.exists():
         ignored.write_text("*\n")
+
+
+def _told(error: str, folder: Path) -> str:
+    """What a call has said alone is not where: it is the campaign's folder that is written to."""
+    where = f"{folder}: " if error in map(os.strerror, FULL) else ""
+    return f"{where}{error}\n  {_goes_on(folder)}"
 
 
 def _goes_on(folder: Path) -> str:

@@ -19,6 +19,7 @@ from faultlib.explore import cell
 from faultlib.explore.cell import NoRoom
 from faultlib.explore.crash import recording
 from faultlib.explore.crash.changes import Change
+from faultlib.explore.crash.elsewhere import WHY, Elsewhere, Trespass
 from faultlib.explore.crash.model import Initial
 from faultlib.explore.crash.recording import LOG, OUTPUT, Op
 from faultlib.explore.crash.tree import Tree, differences
@@ -48,29 +49,31 @@ class Incomplete(FaultlibError):
 class Run(NamedTuple):
     """What to run, and where. `folder` is the campaign's.
 
-    If it is not `isolated`, `cwd` and `roots` are those of a copy, at another place.
+    `cwd` and `roots` are those of the copies that are `elsewhere`, if namespaces are forbidden.
     """
 
     command: tuple[str, ...]
     cwd: Path
     roots: tuple[Path, ...]
     folder: Path
-    isolated: bool = True
+    elsewhere: Elsewhere | None = None
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it has mounts of its own, and runs in the place of the real files."""
+        return self.elsewhere is None
 
     @property
     def copies(self) -> dict[Path, Path]:
         """Where each root is kept as it was before the run."""
         return recording.Roots(tuple(map(str, self.roots))).copies(self.folder)
 
-    def moved(self) -> Run:
-        """Returns the same run at a place of its own. Raises UsageError for a command that names the old one."""
-        places = {root: self.folder.resolve() / "place" / str(number) for number, root in enumerate(self.roots)}
-        for root, word in ((root, word) for root in self.roots for word in self.command):
-            if str(root) in word:
-                raise UsageError(f"{word!r} names {root}, but without namespaces the command has to run on a copy elsewhere")
+    def moved(self, elsewhere: Elsewhere) -> Run:
+        """Returns the same run on copies."""
+        places = elsewhere.copies
         home = next((root for root in self.roots if self.cwd.is_relative_to(root)), None)
         cwd = places[home] / self.cwd.relative_to(home) if home else self.cwd
-        return self._replace(cwd=cwd, roots=tuple(places.values()), isolated=False)
+        return self._replace(cwd=cwd, roots=tuple(places.values()), elsewhere=elsewhere)
 
 
 def check_roots(roots: Sequence[Path]) -> tuple[Path, ...]:
@@ -141,14 +144,18 @@ def copy_files(*words: str | Path, cwd: Path) -> None:
         raise kind(f"{cwd} could not be copied:\n  " + "\n  ".join(lines[:MOST_SAID] + more + hint))
 
 
-def record(run: Run, rules: Sequence[str] = (), seed: int | None = None) -> None:
-    """Runs the command in a cell, under some rules, and saves the recording. Raises what a target can be refused for."""
+def record(run: Run, rules: Sequence[str] = (), seed: int | None = None, elsewhere: Elsewhere | None = None) -> None:
+    """Runs the command in a cell, or `elsewhere`, under some rules, and saves the recording.
+
+    Raises what a target can be refused for, and Trespass.
+    """
     try:
         target.check(run.command[0], os.environ.get("PATH"), str(run.cwd))
     except (CommandNotFound, NotExecutable) as error:
         raise UsageError(str(error)) from error
     except NotInstrumentable as error:
         raise Incomplete(f"nothing that it does to files would be seen: {error}") from error
+    run = run.moved(elsewhere) if elsewhere else run
     cell.call(lambda: _record(run._replace(folder=cell.held(run.folder)), rules, seed), isolated=run.isolated)
 
 
@@ -159,7 +166,9 @@ def _record(run: Run, rules: Sequence[str], seed: int | None) -> None:
     os.chdir(run.cwd)
     tree = Tree.scanned(run.copies)
     initial = Initial.of(tree)
-    session = Session(list(rules), seed=seed, recording=datalog.recording(), cwd=run.cwd)
+    fence = run.elsewhere.fence() if run.elsewhere else []
+    os.environ.update(run.elsewhere.environment(os.environ) if run.elsewhere else {})
+    session = Session([*fence, *rules], seed=seed, recording=datalog.recording(), cwd=run.cwd)
     with session, DataLog(session, folder=run.folder) as log:
         with (run.folder / OUTPUT).open("wb") as output:
             status = os.fstat(output.fileno())
@@ -167,7 +176,9 @@ def _record(run: Run, rules: Sequence[str], seed: int | None) -> None:
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
             done = session.run(run.command, cwd=run.cwd, **streams)
         outlived = _wait_for_others(session, ends=run.isolated)
-        unfired = [report.rule.text for report in session.report() if not report.count.fired]
+        unfired = [report.rule.text for report in session.report()[len(fence) :] if not report.count.fired]
+        if run.elsewhere and (path := run.elsewhere.trespass(session.events())):
+            raise Trespass(f"the command opens or looks at {path}: {WHY}")
         log.finish()
         complaints = log.complaints()
         if any(os.strerror(errno.ENOSPC) in sentence for sentence in complaints):
@@ -216,6 +227,8 @@ def put_in_place(run: Run) -> None:
         cell.mount("faultlib", scratch, "tmpfs")
     for number, (path, copy) in enumerate(run.copies.items()):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not run.isolated:
+            shutil.rmtree(path, ignore_errors=True)  # of a recording that was killed
         own = copy.relative_to(run.folder), f"scratch/{number}" if run.isolated else path
         copy_files("-T", *own, cwd=run.folder)  # which may not look into our descriptors
         if run.isolated:

@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 
 from faultlib.errors import FaultlibError, UsageError
-from faultlib.explore import cell
-from faultlib.explore.crash import recording
+from faultlib.explore.crash import fenced, recording
 from faultlib.explore.crash.campaign import Spec, wanted
+from faultlib.explore.crash.checks import Checks
 from faultlib.explore.crash.disk import Disk
+from faultlib.explore.crash.elsewhere import Elsewhere
 from faultlib.explore.crash.image import Image
 from faultlib.explore.crash.judge import Case, Judge, Judges
 from faultlib.explore.crash.losses import State
@@ -49,23 +50,31 @@ def replay(path: Path) -> tuple[Finding, Verdict, Path]:
     if not (spec.folder / recording.FILE).exists():
         raise UsageError(f"{path}: the recording of its campaign is not in {spec.folder} any more")
     recorded = recording.load(spec.folder)
-    why_not = cell.why_not()
-    recording.check_place(recorded, spec.folder, isolated=not why_not)
+    elsewhere = fenced.elsewhere(spec.roots, spec.folder, spec.cwd, spec.command, spec.check, spec.recover)
+    recording.check_place(recorded, spec.folder, isolated=elsewhere is None)
     _check_there(path, finding, recorded)
     disk = Disk(recorded.model)
     case = Case(State.from_json(finding.plan["state"]), finding.plan["promised"])
     place = path.with_suffix(".state")
-    if place.exists():
+    if place.is_dir():
         shutil.rmtree(place)
+    elif place.exists():
+        raise UsageError(f"{place}: the state is to be put there, and there is something else: move it away")
     Image(disk).whole(case.state, _folders(recorded.roots.paths, place))
     restart = Restart(recorded, spec.timeout_s) if finding.plan["restart"] else None
     judge = wanted(spec).prepare().checks(recorded, disk, restart=restart, forks=False)
-    with Judges(lambda: Judge(recorded, disk, spec.folder, judge, isolated=not why_not), 1) as judges:
+    with _judges(recorded, disk, spec.folder, judge, elsewhere) as judges:
         end = len(recorded.model.changes)
         last = judges.judge(Case(State(end), end))
         if last.failed:
             raise UsageError(f"{path}: what is judged by fails on undamaged files by now, and can tell nothing: {last.text}")
         return finding, _judged(judges, case), place
+
+
+def _judges(recorded: recording.Recording, disk: Disk, folder: Path, oracle: Checks, elsewhere: Elsewhere | None) -> Judges:
+    if elsewhere:
+        return fenced.judges(recorded, disk, folder, oracle, elsewhere)
+    return Judges(lambda: Judge(recorded, disk, folder, oracle), 1)
 
 
 def _judged(judges: Judges, case: Case) -> Verdict:

@@ -32,7 +32,8 @@ class Undamaged:
         if last.what == oracle.UNSTABLE:
             raise UsageError(f"{NOT_STABLE}, which the command leaves when nothing crashes: {last.text}")
         if last.failed:
-            raise UsageError(f"the check fails although nothing has crashed, on the state that the command leaves: {last.text}")
+            what = "recovery" if last.what == oracle.RECOVERY else "check"
+            raise UsageError(f"the {what} fails although nothing has crashed, on the state that the command leaves: {last.text}")
         self._before, again, self._read = _twice(judges, Case(State(0), 0))
         self._is_masked = self._before != again
         self._is_quiet = QUIET.fullmatch(self._before.text) is not None

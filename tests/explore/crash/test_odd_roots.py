@@ -80,6 +80,28 @@ def test_a_root_with(make: Callable[[Path], None], here: Path) -> None:
     assert verdict.failed and (place / "data").read_bytes() == b""
 
 
+def test_there_is_something_else_where_the_state_is_to_be_put(here: Path) -> None:
+    explore(spec(here))
+    other = here.parent / "c" / "findings" / "crash_1.state"
+    other.write_text("mine")
+    with pytest.raises(UsageError, match=r"crash_1\.state: the state is to be put there, and there is something else"):
+        replay(other.with_suffix(".json"))
+    assert other.read_text() == "mine"
+
+
+def test_places_have_no_way_up_and_down(here: Path) -> None:
+    """But a name through a link is no other's."""
+    (here / "sub").mkdir()
+    (finding,) = explore(spec(here, command=(sys.executable, "sub/../program.py"))).findings
+    assert finding.lost and finding.lost.place.startswith("program.py:")
+    (here.parent / "far" / "away").mkdir(parents=True)
+    (here / "link").symlink_to(here.parent / "far" / "away")
+    (here / "program.py").rename(here.parent / "far" / "program.py")
+    (here / "program.py").write_text("raise SystemExit(3)\n")
+    (finding,) = explore(spec(here, command=(sys.executable, "link/../program.py"), folder="d")).findings
+    assert finding.lost and "link/../program.py:" in finding.lost.place
+
+
 def test_odd_names_are_written_and_judged(here: Path) -> None:
     """Also without a check, when they are in what is said."""
     names = [b"a\nb", b"\xff\xfe", b"-rf", b" "]

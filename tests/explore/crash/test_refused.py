@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from faultlib.explore import cell
 from faultlib.explore.cell import NoRoom
 from faultlib.explore.crash import layers, place
 from faultlib.explore.crash.around import places
-from faultlib.explore.crash.campaign import Spec, explore
+from faultlib.explore.crash.campaign import MOST_JOBS, Spec, explore
 
 SYNCED = """import os
 with open('data.tmp', 'w') as file:
@@ -201,6 +203,95 @@ def test_a_report_that_cannot_be_written_is_refused_first(report: str, here: Pat
     assert not (here / ".faultlib").exists()
 
 
+def test_the_folder_is_its_owners_alone(here: Path, tmp_path: Path, crash: Faultlib) -> None:
+    """In its log is what was written, to secret files, too."""
+    (tmp_path / "given").mkdir(mode=0o755)
+    for folder in ("new", "given"):
+        old = os.umask(0)
+        try:
+            said(crash("--check", "true", "--campaign", str(tmp_path / folder)), 0)
+        finally:
+            os.umask(old)
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o700
+    said(crash("--check", "true"), 0)
+    assert (here / ".faultlib" / "crash-1").stat().st_mode & 0o777 == 0o700
+
+
+# options that make no sense
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "1e300", "0", "-1"])
+def test_no_such_time(seconds: str, here: Path, crash: Faultlib) -> None:
+    said(crash("--timeout", seconds), 2, "--timeout", "more than 0 seconds, and at most 1,000,000")
+    assert not (here / ".faultlib").exists()
+
+
+def test_too_many_judges(here: Path, crash: Faultlib) -> None:
+    said(crash("--jobs", "100000"), 2, f"--jobs 100000: at most {MOST_JOBS}")
+    assert not (here / ".faultlib").exists()
+
+
+def test_no_more_judges_than_states(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[int]()
+    start = cell.start
+
+    def counted(*arguments: Any, **options: Any) -> int:
+        made.append(start(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(cell, "start", counted)
+    found = explore(Spec((sys.executable, "torn.py"), here, here.parent / "c", check="true", profiles=("kill",), jobs=64))
+    assert found.judged < 10 and len(made) <= found.judged + 3  # the recording, and whether there are namespaces
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--recover", "exit 3"), "the recovery fails although nothing has crashed, on the state that the command leaves: status 3"),
+        (("--recover", "sleep 9", "--timeout", "0.5"), "the recovery fails although nothing has crashed"),
+        (("--recover", "checks.py:ok"), "--recover checks.py:ok: a recovery is a command for the shell"),
+        (("--ack", "nowhere:function"), "--ack nowhere:function: nowhere could not be imported"),
+        (("--root", ""), "'--root': this is empty"),
+    ],
+)
+def test_it_is_said_which_option_it_is(words: tuple[str, ...], message: str, here: Path, crash: Faultlib) -> None:
+    (here / "checks.py").write_text("def ok(): pass\n")
+    said(crash("--check", "true", *words), 2, message)
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_directory_is_no_command(name: str, crash: Faultlib) -> None:
+    said(crash(command=(name,)), 2, f"{name}: is a directory")
+
+
+# reports that cannot be written
+
+
+def test_a_report_that_cannot_be_written_stops_no_other(here: Path, small: Callable[[str], Path], crash: Faultlib) -> None:
+    full = small("64k") / "r.md"
+    (small("64k") / "fill").write_bytes(b"x" * 65536)
+    reports = ("--report", str(full), "--report", "r.json", "--report", "r.html")
+    why = f"the report could not be written to {full}: No space left on device"
+    said(crash("--check", "test -s data", *reports, command=(sys.executable, "torn.py")), 1, why, "truncate-then-write")
+    assert (here / "r.json").stat().st_size and (here / "r.html").stat().st_size
+    said(crash("--check", "test -s data", *reports), 3, why, "nothing found")
+    small("64M")
+
+
+@pytest.mark.parametrize("option", ["--strict", "--json"])
+def test_a_full_stdout_is_said(option: str, here: Path) -> None:
+    for program, status in (("torn.py", 1), ("program.py", 3)):
+        whole = f"'{sys.executable}' -m faultlib crash --profile kill {option} --check 'test -s data' -- '{sys.executable}' {program} > /dev/full"
+        done = subprocess.run(whole, shell=True, cwd=here, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stderr) == (status, "faultlib: the report could not be written to standard output: No space left on device\n")
+
+
+def test_who_has_read_enough_is_not_told(here: Path) -> None:
+    whole = f"'{sys.executable}' -m faultlib crash --profile kill --check 'test -s data' -- '{sys.executable}' torn.py | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", whole], cwd=here, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 # full disks
 
 
@@ -231,6 +322,12 @@ def test_a_full_disk(program: str, here: Path, small: Callable[[str], Path], cra
     small("64M")
     done = crash(*words)
     assert "states of" in done.stdout and done.returncode in (0, 1), done
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), NoRoom("No space left on device")])
+def test_it_is_said_where_there_is_no_room(error: Exception, here: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoRoom, match=rf"^{tmp_path / 'c'}: No space left on device\n"), place.taken(tmp_path / "c", [here]):
+        raise error
 
 
 def test_a_disk_that_is_full_when_findings_are_written(here: Path, small: Callable[[str], Path], crash: Faultlib) -> None:
@@ -300,7 +397,8 @@ def test_killed(which: signal.Signals, moment: str, here: Path, crash: Faultlib,
     running.send_signal(which)
     _, told = running.communicate(timeout=60)
     assert running.returncode == (130 if which == signal.SIGINT else -which), told
-    assert which != signal.SIGINT or "interrupted; --campaign ../c goes on where it was" in told
+    words = {signal.SIGINT: "interrupted", signal.SIGTERM: "ended"}
+    assert told == (f"faultlib: {words[which]}; --campaign ../c goes on where it was\n" if which in words else "")
     while marked(mark) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert marked(mark) == []

@@ -43,7 +43,7 @@ def recorded(tmp_path: Path, code: str) -> Recording:
     spec = Spec((sys.executable, "-c", "import os\n" + code), root, tmp_path / "campaign", (root,))
     spec.folder.mkdir()
     run = Run(spec.command, root, record.check_roots(spec.roots), spec.folder)
-    return campaign._recorded(run, spec, record.keep_first, isolated=True)
+    return campaign._recorded(run, spec, record.keep_first)
 
 
 def states(model: Model, most: int = 150) -> list[State]:
