@@ -97,7 +97,7 @@ def test_refused_before_anything_runs(faultlib: Run, tmp_path: Path, arguments: 
     ("command", "status", "reason"),
     [
         (["no-such-command"], 127, "no-such-command: the command was not found"), (["./missing"], 127, "was not found"),
-        ([""], 127, "'': the command was not found"), (["."], 127, ".: the command was not found"),
+        ([""], 127, "'': the command was not found"), (["."], 126, ".: is a directory"),
         (["folder"], 127, "folder: the command was not found"), (["./plain/x"], 127, "was not found"),
         (["./folder"], 126, "./folder: is a directory"), (["./plain"], 126, "./plain: permission denied: ./plain is not executable"),
         (["inner"], 126, "inner: permission denied: folder/inner is not executable"), (["/dev/null"], 126, "is not executable"),

@@ -35,7 +35,7 @@ JUDGES = HANGS + "assert text in ('first', 'mid', 'mid 2', 'last'), 'torn'\n"
 FUNCTION = f"""import os, socket, sys, time
 def check(directory):
     text = (directory / 'f').read_text()
-    if sys.modules['__main__'].__spec__.name.endswith('function_host') and (WHEN):
+    if 'function_host' in sys.argv[0] and (WHEN):
         {TELLS}
         time.sleep(1000)
     assert text in ('first', 'mid', 'mid 2', 'last'), 'torn'
